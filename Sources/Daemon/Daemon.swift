@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The module Daemon; see docs/ARCHITECTURE.md.
+
+enum DaemonModule {}

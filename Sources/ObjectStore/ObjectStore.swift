@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The seam to the object store: immutable objects under string keys, created once, never overwritten.
+// Calls block; workers make them, shards never do. Implementations: `DirectoryStore` (local files) and
+// `MemoryStore` (with injected faults). All pass the suite in Tests/ObjectStoreTests.
+//
+// Correctness of publishing stands on two promises of a store: `putIfAbsent` of one key succeeds once,
+// for ever; and `list` shows every key whose PUT has returned.
+
+/// A failed store call. `isAmbiguous` on a PUT: it may have been applied all the same.
+public enum ObjectStoreError: Error, Equatable, Sendable {
+    /// No object under the key.
+    case notFound(key: String)
+    /// Credentials were refused or lack the permission.
+    case forbidden(key: String, detail: String)
+    /// The store did not answer, or answered that it cannot now. Worth retrying.
+    case away(key: String, detail: String)
+    /// The object is shorter than asked for, or the store answered nonsense.
+    case damaged(key: String, detail: String)
+    /// The request is one this store can never serve (bad key, too large).
+    case refused(key: String, detail: String)
+
+    public var isRetryable: Bool {
+        if case .away = self { true } else { false }
+    }
+}
+
+/// What became of a create-if-absent. A failure that is `away` is ambiguous: read the key to find out.
+public enum PutOutcome: Equatable, Sendable {
+    case created
+    case exists
+}
+
+/// One page of a listing, in byte order of keys.
+public struct ListPage: Equatable, Sendable {
+    public struct Entry: Equatable, Sendable {
+        public let key: String
+        public let bytes: UInt64
+        public init(key: String, bytes: UInt64) {
+            self.key = key
+            self.bytes = bytes
+        }
+    }
+    public let entries: [Entry]
+    /// True if more keys follow; ask again with `after` the last one.
+    public let isTruncated: Bool
+    public init(entries: [Entry], isTruncated: Bool) {
+        self.entries = entries
+        self.isTruncated = isTruncated
+    }
+}
+
+/// An object store. Keys are relative to the repository: `[A-Za-z0-9._~/-]`, at most 512 bytes, no empty
+/// component, none that is `.` or `..`. Calls may come from any thread and block until answered.
+public protocol ObjectStore: Sendable {
+    /// For messages, without secrets.
+    var url: String { get }
+
+    /// Creates the object if the key is free. Durable and visible to `get` and `list` on return.
+    func putIfAbsent(
+        _ key: String, _ body: UnsafeRawBufferPointer
+    ) throws(ObjectStoreError) -> PutOutcome
+
+    /// The whole object. Fails with `refused` if it is larger than `limit`.
+    func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8]
+
+    /// Fills `buffer` from `offset` on; `damaged` if the object ends before.
+    func get(
+        _ key: String, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(ObjectStoreError)
+
+    /// The last `count` bytes, or the whole object if it is shorter.
+    func getSuffix(_ key: String, count: Int) throws(ObjectStoreError) -> [UInt8]
+
+    /// The size in bytes, or nil if the key is free.
+    func head(_ key: String) throws(ObjectStoreError) -> UInt64?
+
+    /// Keys that begin with `prefix` and sort behind `after`, at most `limit` (1 to 1,000).
+    func list(
+        prefix: String, after: String?, limit: Int
+    ) throws(ObjectStoreError) -> ListPage
+
+    /// Removes objects; absent ones are success.
+    func delete(_ keys: [String]) throws(ObjectStoreError)
+}
+
+extension ObjectStore {
+    public func putIfAbsent(_ key: String, _ body: [UInt8]) throws(ObjectStoreError) -> PutOutcome {
+        var failure: ObjectStoreError?
+        let outcome = body.withUnsafeBytes { bytes -> PutOutcome in
+            do throws(ObjectStoreError) { return try putIfAbsent(key, bytes) } catch {
+                failure = error
+                return .exists
+            }
+        }
+        if let failure { throw failure }
+        return outcome
+    }
+
+    /// Every key under a prefix, page by page.
+    public func listAll(prefix: String) throws(ObjectStoreError) -> [ListPage.Entry] {
+        var all: [ListPage.Entry] = []
+        var after: String?
+        while true {
+            let page = try list(prefix: prefix, after: after, limit: 1000)
+            all += page.entries
+            guard page.isTruncated, let last = page.entries.last else { return all }
+            after = last.key
+        }
+    }
+}

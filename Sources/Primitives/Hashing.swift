@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The two hashes of Martlet. XXH3-64 finds torn and rotten bytes on the acknowledge path (21 GB/s);
+// BLAKE3, cut to 128 bits, names content. The domains keep equal bytes of unlike kinds apart.
+
+private import CBLAKE3
+private import CXXHash
+
+/// XXH3 with 64 bits and a seed.
+public enum XXH3 {
+    @inline(__always)
+    public static func hash(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 {
+        XXH3_64bits_withSeed(bytes.baseAddress, bytes.count, seed)
+    }
+}
+
+/// What a 128-bit content hash is of. The raw value is hashed in front of the content.
+public enum HashDomain: UInt64, Sendable {
+    /// A whole block, zero-padded to the block size.
+    case block = 1
+    /// A delta frame: mask and grains.
+    case delta = 2
+    /// The (mask, hash) list of a stack, naming the flattened block.
+    case stack = 3
+    /// A map node's bytes.
+    case node = 4
+    /// A page of the chunk table or the pack table.
+    case page = 5
+    /// The digest of a chunk's content.
+    case chunkDigest = 6
+    /// The digest of a volume's content.
+    case volumeDigest = 7
+}
+
+/// BLAKE3 cut to 16 bytes, with a domain. One-shot and incremental.
+public struct BLAKE3: ~Copyable {
+    private var state = blake3_hasher()
+
+    public init(domain: HashDomain) {
+        blake3_hasher_init(&state)
+        update(integer: domain.rawValue)
+    }
+
+    public mutating func update(_ bytes: UnsafeRawBufferPointer) {
+        blake3_hasher_update(&state, bytes.baseAddress, bytes.count)
+    }
+
+    /// Hashes eight bytes, little-endian.
+    public mutating func update(integer: UInt64) {
+        withUnsafeBytes(of: integer.littleEndian) {
+            blake3_hasher_update(&state, $0.baseAddress, 8)
+        }
+    }
+
+    public mutating func update(_ hash: Hash128) {
+        update(integer: hash.low)
+        update(integer: hash.high)
+    }
+
+    public consuming func finish() -> Hash128 {
+        var words: (UInt64, UInt64) = (0, 0)
+        withUnsafeMutableBytes(of: &words) {
+            blake3_hasher_finalize(
+                &state, $0.baseAddress?.assumingMemoryBound(to: UInt8.self), 16)
+        }
+        return Hash128(low: UInt64(littleEndian: words.0), high: UInt64(littleEndian: words.1))
+    }
+
+    public static func hash(_ bytes: UnsafeRawBufferPointer, domain: HashDomain) -> Hash128 {
+        var hasher = BLAKE3(domain: domain)
+        hasher.update(bytes)
+        return hasher.finish()
+    }
+}
