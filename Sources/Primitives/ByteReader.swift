@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Little-endian cursors over raw memory for the format codecs. The reader is bounded: past the end it
-// throws, and it never trusts a length that it has not compared with what is left.
+// Little-endian cursors over raw memory for the format codecs. The reader is bounded: past the end
+// it throws, and it never trusts a length that it has not compared with what is left.
 
 /// A read went past the end of the bytes at hand.
 public struct ByteReaderOverrun: Error, Equatable {
     public let offset: Int
     public let wanted: Int
     public let available: Int
+
+    public init(offset: Int, wanted: Int, available: Int) {
+        self.offset = offset
+        self.wanted = wanted
+        self.available = available
+    }
 }
 
 /// Reads fixed-width little-endian fields in order. Does not own the memory; valid only inside the
