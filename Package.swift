@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The target list is the layer table of docs/ARCHITECTURE.md, lowest row first. A target imports only
-// from rows below its own; Tests/TidyTests enforces it, since the package manager does not.
+// The target list is the layer table of docs/ARCHITECTURE.md, lowest row first. A target imports
+// only from rows below its own; Tests/TidyTests enforces it, since the package manager does not.
 //
 // MARTLET_CORE=1 leaves out the targets that reach the HTTP stack (and their packages), so that the
 // core, the simulator, sanitizer runs and fuzzers build from clean in about a minute.
@@ -21,7 +21,8 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
 ]
-// Without it a generic call across modules costs 4 to 5 ns instead of 0.9 and a seam is never inlined.
+// Without it a generic call across modules costs 4 to 5 ns instead of 0.9 and a seam is never
+// inlined.
 let product: [SwiftSetting] =
     strict + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
 

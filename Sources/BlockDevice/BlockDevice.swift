@@ -15,8 +15,8 @@
 //   endTurn ────────────▶ appends everything staged with one system call
 //   nextCompletion ─────▶ what became of staged and parked requests, in order
 //
-// Starting over, instead of holding a half-done request, is what keeps a read from laying an old base
-// under a newer memtable, and a merge from using a base that was overwritten while it waited.
+// Starting over, instead of holding a half-done request, is what keeps a read from laying an old
+// base under a newer memtable, and a merge from using a base that was overwritten while it waited.
 
 public import Primitives
 
@@ -102,7 +102,8 @@ public struct Extent: Equatable, Sendable {
 public struct ZeroOptions: OptionSet, Sendable {
     public let rawValue: UInt8
     public init(rawValue: UInt8) { self.rawValue = rawValue }
-    /// Do not leave a hole. Accepted; Martlet never allocates for zeros, it promises space by policy.
+    /// Do not leave a hole. Accepted; Martlet never allocates for zeros, it promises space by
+    /// policy.
     public static let noHole = ZeroOptions(rawValue: 1)
     /// Fail with `notSupported` rather than be slower than a write.
     public static let fastOnly = ZeroOptions(rawValue: 2)
@@ -126,14 +127,14 @@ public struct DeviceGeometry: Equatable, Sendable {
 
 /// A virtual disk as a transport drives it. Confined to its shard's thread.
 ///
-/// Offsets and lengths are in bytes and may have any alignment. Every method that takes a range fails
-/// with `outOfRange` if it leaves the device. A request is never split by recovery: after a crash it is
-/// there whole or not at all.
+/// Offsets and lengths are in bytes and may have any alignment. Every method that takes a range
+/// fails with `outOfRange` if it leaves the device. A request is never split by recovery: after a
+/// crash it is there whole or not at all.
 public protocol BlockDevice: ~Copyable {
     var geometry: DeviceGeometry { get }
 
-    /// Fills `buffer` from `offset` on. `done`, `parked` or `failed`; never `staged`. When parked the
-    /// buffer's content is undefined.
+    /// Fills `buffer` from `offset` on. `done`, `parked` or `failed`; never `staged`. When parked
+    /// the buffer's content is undefined.
     mutating func read(
         at offset: ByteOffset, into buffer: UnsafeMutableRawBufferPointer, tag: RequestTag
     ) -> Submission

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Time and chance of the host, and their stand-ins for tests. The only place of the core where a clock
-// is read or a random number is drawn.
+// Time and chance of the host, and their stand-ins for tests. The only place of the core where a
+// clock is read or a random number is drawn.
 
 import CLinux
 import Glibc

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A directory of the kernel, held by descriptor: every call is an `...at` call relative to it, so it
-// means the same directory whatever happens to the names above it.
+// A directory of the kernel, held by descriptor: every call is an `...at` call relative to it, so
+// it means the same directory whatever happens to the names above it.
 
 import CLinux
 import Glibc
@@ -22,8 +22,8 @@ public final class HostDirectory: StorageDirectory {
 
     deinit { _ = close(descriptor) }
 
-    /// Opens a directory by path. With `create`, missing ones are made, parents too, and are durable on
-    /// return.
+    /// Opens a directory by path. With `create`, missing ones are made, parents too, and are
+    /// durable on return.
     public static func open(path: String, create: Bool) throws(HostIOError) -> HostDirectory {
         precondition(!path.isEmpty)
         let flags = O_RDONLY | O_DIRECTORY

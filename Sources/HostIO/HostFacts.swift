@@ -19,7 +19,8 @@ public struct HostFacts: Sendable {
     public let processorCount: Int
     public let memoryBytes: UInt64
 
-    /// Where the machine has no id of its own, one is made in `fallback` under `machine-id` and kept.
+    /// Where the machine has no id of its own, one is made in `fallback` under `machine-id` and
+    /// kept.
     public static func read(
         fallback: some StorageDirectory, random: inout some RandomSource
     ) throws(HostIOError) -> HostFacts {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A file of the kernel. Owns its descriptor and at most one read-only mapping; both end with the last
-// reference. Short transfers are completed here, so that callers never see one except at the end of
-// the file.
+// A file of the kernel. Owns its descriptor and at most one read-only mapping; both end with the
+// last reference. Short transfers are completed here, so that callers never see one except at the
+// end of the file.
 
 public import Glibc
 import CLinux
@@ -100,7 +100,8 @@ public final class HostFile: BlockFile {
                 clinux_pwritev(descriptor, start, Int32(count), place)
             }
             guard written >= 0 else { throw .fromErrno(.write, path) }
-            // Progress is certain: a write of at least one byte returns zero on no Linux file system.
+            // Progress is certain: a write of at least one byte returns zero on no Linux file
+            // system.
             precondition(written > 0, "the kernel wrote nothing and reported no error")
             place += off_t(written)
             first = Self.advance(pieces, from: first, by: written)
@@ -125,8 +126,8 @@ public final class HostFile: BlockFile {
     }
 
     public func sync() throws(HostIOError) {
-        // EINTR is not repeated blindly elsewhere, but fdatasync keeps its error state until reported,
-        // so an interrupted one loses nothing.
+        // EINTR is not repeated blindly elsewhere, but fdatasync keeps its error state until
+        // reported, so an interrupted one loses nothing.
         guard retryingInterrupts({ fdatasync(descriptor) }) == 0 else {
             throw .fromErrno(.sync, path)
         }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The seam to local storage: files and directories with the durability rules of POSIX, nothing more.
-// Implementations: `HostDirectory`/`HostFile` (the kernel) and `VolatileDisk` (memory that forgets what
-// was not synced). Both pass the suite in Tests/HostIOTests.
+// The seam to local storage: files and directories with the durability rules of POSIX, nothing
+// more. Implementations: `HostDirectory`/`HostFile` (the kernel) and `VolatileDisk` (memory that
+// forgets what was not synced). Both pass the suite in Tests/HostIOTests.
 //
 // Durability: bytes of a file are durable after `sync` of the file; a name (creation, rename, link,
-// removal) is durable after `sync` of each directory it touched. Before that a crash may keep it or not.
+// removal) is durable after `sync` of each directory it touched. Before that a crash may keep it or
+// not.
 
 public import Glibc
 
@@ -33,8 +34,8 @@ public struct HostIOError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// A file read and written at offsets. A reference: copies name the same open file, which closes with
-/// the last one. Calls may come from any thread; ranges written at one time do not overlap.
+/// A file read and written at offsets. A reference: copies name the same open file, which closes
+/// with the last one. Calls may come from any thread; ranges written at one time do not overlap.
 public protocol BlockFile: AnyObject, Sendable {
     /// Fills `buffer` from `offset` on; fewer bytes only at the end of the file.
     func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(HostIOError)
@@ -45,14 +46,15 @@ public protocol BlockFile: AnyObject, Sendable {
         at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(HostIOError) -> Int?
 
-    /// Writes all pieces at consecutive places with as few system calls as the kernel allows (one for
-    /// up to 1,024 pieces). The pieces are modified if a write is partial and are undefined after.
+    /// Writes all pieces at consecutive places with as few system calls as the kernel allows (one
+    /// for up to 1,024 pieces). The pieces are modified if a write is partial and are undefined
+    /// after.
     func write(
         at offset: UInt64, pieces: UnsafeMutableBufferPointer<iovec>
     ) throws(HostIOError)
 
-    /// Makes all bytes written before the call durable (`fdatasync`). After a failure nothing written
-    /// since the last success can be trusted to become durable: the caller must not retry.
+    /// Makes all bytes written before the call durable (`fdatasync`). After a failure nothing
+    /// written since the last success can be trusted to become durable: the caller must not retry.
     func sync() throws(HostIOError)
 
     /// Asks the kernel to begin writing a range to disk. A hint: no durability, no error.
@@ -68,8 +70,8 @@ public protocol BlockFile: AnyObject, Sendable {
     func mapping(count: Int) throws(HostIOError) -> UnsafeRawBufferPointer
 }
 
-/// A directory. A value or reference that names it by an open descriptor: it stays valid when a parent
-/// is renamed. Calls may come from any thread.
+/// A directory. A value or reference that names it by an open descriptor: it stays valid when a
+/// parent is renamed. Calls may come from any thread.
 public protocol StorageDirectory: Sendable {
     associatedtype File: BlockFile
 
@@ -84,13 +86,15 @@ public protocol StorageDirectory: Sendable {
     /// Creates a file; fails with EEXIST if the name is taken.
     func create(_ name: String) throws(HostIOError) -> File
 
-    /// Opens a subdirectory, creating it first if `create`. Creation is durable after `sync` of this one.
+    /// Opens a subdirectory, creating it first if `create`. Creation is durable after `sync` of
+    /// this one.
     func directory(_ name: String, create: Bool) throws(HostIOError) -> Self
 
     /// Renames within or across directories, replacing the target.
     func rename(_ name: String, to target: Self, as newName: String) throws(HostIOError)
 
-    /// Makes a second name for a file; fails with EEXIST if it is taken: the atomic create-if-absent.
+    /// Makes a second name for a file; fails with EEXIST if it is taken: the atomic
+    /// create-if-absent.
     func link(_ name: String, to target: Self, as newName: String) throws(HostIOError)
 
     /// Removes a file, or an empty directory. Absent is success.
@@ -113,7 +117,8 @@ public protocol StorageDirectory: Sendable {
 }
 
 extension StorageDirectory {
-    /// The whole content of a small file; nil if the name is absent. Fails with EFBIG above `limit`.
+    /// The whole content of a small file; nil if the name is absent. Fails with EFBIG above
+    /// `limit`.
     public func readAll(_ name: String, limit: Int) throws(HostIOError) -> [UInt8]? {
         guard try exists(name) else { return nil }
         let file = try open(name, writable: false)
@@ -134,8 +139,8 @@ extension StorageDirectory {
         return bytes
     }
 
-    /// Writes a small file so that after return it is durable and whole under its name, and before it
-    /// the old content (or absence) was: temporary name, sync, rename, sync of the directory.
+    /// Writes a small file so that after return it is durable and whole under its name, and before
+    /// it the old content (or absence) was: temporary name, sync, rename, sync of the directory.
     public func replaceDurably(_ name: String, with bytes: [UInt8]) throws(HostIOError) {
         let temporary = name + ".tmp"
         try remove(temporary)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// How this module calls the kernel: EINTR is repeated here and only here, and errnos that only a bug of
-// ours can produce trap instead of travelling up as an error of the disk.
+// How this module calls the kernel: EINTR is repeated here and only here, and errnos that only a
+// bug of ours can produce trap instead of travelling up as an error of the disk.
 
 import Glibc
 
@@ -16,8 +16,8 @@ func retryingInterrupts<Value: SignedInteger>(_ call: () -> Value) -> Value {
     }
 }
 
-/// The `errno` of the call that just failed. Traps on those that mean a bug: a closed descriptor, a bad
-/// pointer.
+/// The `errno` of the call that just failed. Traps on those that mean a bug: a closed descriptor, a
+/// bad pointer.
 func errnoOfFailedCall(_ what: @autoclosure () -> String) -> Int32 {
     let code = errno
     precondition(code != EBADF && code != EFAULT, "\(what()) was called with a bad argument")

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The seam to the object store: immutable objects under string keys, created once, never overwritten.
-// Calls block; workers make them, shards never do. Implementations: `DirectoryStore` (local files) and
-// `MemoryStore` (with injected faults). All pass the suite in Tests/ObjectStoreTests.
+// The seam to the object store: immutable objects under string keys, created once, never
+// overwritten. Calls block; workers make them, shards never do. Implementations: `DirectoryStore`
+// (local files) and `MemoryStore` (with injected faults). All pass the suite in
+// Tests/ObjectStoreTests.
 //
-// Correctness of publishing stands on two promises of a store: `putIfAbsent` of one key succeeds once,
-// for ever; and `list` shows every key whose PUT has returned.
+// Correctness of publishing stands on two promises of a store: `putIfAbsent` of one key succeeds
+// once, for ever; and `list` shows every key whose PUT has returned.
 
 /// A failed store call. `isAmbiguous` on a PUT: it may have been applied all the same.
 public enum ObjectStoreError: Error, Equatable, Sendable {
@@ -26,7 +27,8 @@ public enum ObjectStoreError: Error, Equatable, Sendable {
     }
 }
 
-/// What became of a create-if-absent. A failure that is `away` is ambiguous: read the key to find out.
+/// What became of a create-if-absent. A failure that is `away` is ambiguous: read the key to find
+/// out.
 public enum PutOutcome: Equatable, Sendable {
     case created
     case exists
@@ -51,8 +53,9 @@ public struct ListPage: Equatable, Sendable {
     }
 }
 
-/// An object store. Keys are relative to the repository: `[A-Za-z0-9._~/-]`, at most 512 bytes, no empty
-/// component, none that is `.` or `..`. Calls may come from any thread and block until answered.
+/// An object store. Keys are relative to the repository: `[A-Za-z0-9._~/-]`, at most 512 bytes, no
+/// empty component, none that is `.` or `..`. Calls may come from any thread and block until
+/// answered.
 public protocol ObjectStore: Sendable {
     /// For messages, without secrets.
     var url: String { get }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Every bound of the system in one place: unit, value, reason. Relations between them are checked by
-// `Limits.check()`, called once at start and by a test.
+// Every bound of the system in one place: unit, value, reason. Relations between them are checked
+// by `Limits.check()`, called once at start and by a test.
 
 public enum Limits {
     /// Bytes of a grain: the unit of the journal and of partial writes (a page of the host).
