@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The Martlet authors
+#
+# One command per need; docs/HACKING.md explains them. `make run` and `make test` install what they
+# need by themselves; everything else assumes that `make setup` has run once.
+
+SWIFT ?= swift
+# Parallel jobs of the compiler; empty: as many as there are cores.
+JOBS ?=
+# How long each fuzzer runs, in seconds; which one ("" = all).
+T ?= 60
+TARGET ?=
+# First seed of a simulation, and how many.
+SEED ?= 1
+N ?= 1000
+
+job_flag := $(if $(JOBS),-j $(JOBS))
+core := MARTLET_CORE=1
+# A trap would start a backtracer that outlives the killed process.
+quiet_traps := SWIFT_BACKTRACE=enable=no
+
+.PHONY: build release run setup test unit check format sim fuzz asan tsan bench e2e powercut hooks
+
+build:
+	$(SWIFT) build $(job_flag)
+
+release:
+	$(SWIFT) build $(job_flag) -c release --product martlet
+
+# From a fresh machine to a served disk that lost its cache and came back.
+run:
+	scripts/first-run.sh
+
+setup: hooks
+	scripts/setup.sh
+
+# Checks the format of staged files before a commit. Never in CI, never over a hook of one's own.
+hooks:
+	@scripts/install-hooks.sh
+
+# Everything: all unit, conformance and simulator tests, then real clients against the real binary.
+test:
+	scripts/setup.sh --test
+	$(SWIFT) build $(job_flag) --build-tests
+	$(quiet_traps) $(SWIFT) test --skip-build
+	scripts/e2e.sh
+
+# The developer's loop: no root, no network, no HTTP stack.
+unit:
+	$(core) $(SWIFT) build $(job_flag) --build-tests --scratch-path .build-core
+	$(core) $(quiet_traps) $(SWIFT) test --skip-build --scratch-path .build-core
+
+check:
+	scripts/check.sh
+
+# The formatter leaves comments alone; the second line wraps those over 100 columns.
+format:
+	$(SWIFT) format -i -r $(wildcard Package.swift Sources Tests Fuzz Benchmarks)
+	git ls-files -co --exclude-standard '*.swift' '*.c' '*.h' | xargs scripts/wrap_comments.py
+
+sim:
+	$(core) $(SWIFT) run $(job_flag) -c release --scratch-path .build-sim martlet-sim \
+		--seed $(SEED) --count $(N)
+
+fuzz:
+	scripts/fuzz.sh $(T) $(TARGET)
+
+asan:
+	$(core) $(SWIFT) build $(job_flag) --build-tests --scratch-path .build-asan --sanitize=address
+	$(core) $(quiet_traps) ASAN_OPTIONS=detect_leaks=0 \
+		$(SWIFT) test --skip-build --scratch-path .build-asan --sanitize=address
+
+tsan:
+	$(core) $(SWIFT) build $(job_flag) --build-tests --scratch-path .build-tsan --sanitize=thread
+	$(core) $(quiet_traps) $(SWIFT) test --skip-build --scratch-path .build-tsan --sanitize=thread
+
+# Beside its peers on the same data, rounds interleaved; ratios against docs/PERFORMANCE.md.
+bench: release
+	$(MAKE) -C Benchmarks
+	Benchmarks/bench.py --martlet "$$($(SWIFT) build -c release --show-bin-path)/martlet"
+
+e2e: build
+	scripts/e2e.sh
+
+# Kills and power cuts for real.
+powercut: build
+	scripts/e2e.sh kill powercut

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The Martlet authors
+#
+# `make check`: format, tidy, shell and Python scripts. Changes nothing. A tool that is absent is
+# skipped loudly; all checks run even if one fails.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=0
+step() {
+    local name=$1
+    shift
+    if "$@"; then printf 'check: %s: ok\n' "$name"; else
+        printf 'check: %s: FAILED\n' "$name"
+        failed=1
+    fi
+}
+skip() { printf 'check: SKIPPED %s: %s\n' "$1" "$2"; }
+
+present=()
+for path in Package.swift Sources Tests Fuzz Benchmarks; do
+    [ -e "$path" ] && present+=("$path")
+done
+step format swift format lint --strict -r "${present[@]}"
+
+tidy() {
+    export MARTLET_CORE=1 SWIFT_BACKTRACE=enable=no
+    swift build --build-tests --scratch-path .build-core -q &&
+        swift test --skip-build --scratch-path .build-core --filter TidyTests
+}
+step tidy tidy
+
+mapfile -t shell_files < <(git ls-files 'scripts/*.sh' 'Tests/e2e/*.sh' 'Benchmarks/*.sh' .ci/run)
+if command -v shellcheck >/dev/null; then
+    step shellcheck shellcheck "${shell_files[@]}"
+else
+    skip shellcheck "not installed (scripts/setup.sh --test installs it)"
+    for file in "${shell_files[@]}"; do step "syntax of $file" bash -n "$file"; done
+fi
+
+mapfile -t python_files < <(git ls-files '*.py')
+for file in "${python_files[@]}"; do
+    step "syntax of $file" python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$file"
+done
+
+exit "$failed"
