@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What nodes and the collector leave for others to read: who serves what (convenience, never safety),
+// and what a collection run condemned.
+
+public import Primitives
+
+/// `nodes/<node>/<~n>`: the volumes that a node serves for writing. A node deletes its older beats, and
+/// all of them when it serves nothing.
+public struct NodeBeat: Document {
+    public static let kind = "beat"
+    /// Room for tens of thousands of volumes.
+    public static let bytesMax = 4 << 20
+    static let addressBytesMax = 256
+
+    public let node: RefName
+    public let number: UInt64
+    /// How people reach the node's API, or empty.
+    public let address: String
+    /// Wall-clock seconds at which the beat was written.
+    public let labelSeconds: UInt64
+    public let volumes: [VolumeID]
+
+    public init(
+        node: RefName, number: UInt64, address: String, labelSeconds: UInt64, volumes: [VolumeID]
+    ) {
+        self.node = node
+        self.number = number
+        self.address = address
+        self.labelSeconds = labelSeconds
+        self.volumes = volumes
+    }
+
+    public init(reading reader: inout MemberReader) throws(DocumentError) {
+        node = try reader.name("node")
+        number = try reader.number("n")
+        guard number > 0 else { throw reader.badValue("n") }
+        address = try reader.text("address", limit: Self.addressBytesMax)
+        labelSeconds = try reader.number("label")
+        var volumes: [VolumeID] = []
+        for element in try reader.array("volumes") {
+            guard case .string(let text) = element, let id = VolumeID(hexadecimal: text) else {
+                throw reader.badValue("volumes")
+            }
+            volumes.append(id)
+        }
+        self.volumes = volumes
+    }
+
+    public var members: [String: JSONValue] {
+        [
+            "node": .string(node.text), "n": .number(number), "address": .string(address),
+            "label": .number(labelSeconds), "volumes": .array(volumes.map(JSONValue.identifier)),
+        ]
+    }
+}
+
+/// `gc/<~k>`: what run k of the collector found unreachable. Run k + 1 deletes it if it still is, so
+/// that a pin made in between can look here.
+public struct CondemnedSet: Document {
+    public static let kind = "condemned"
+    /// A set lists keys of at most about 120 bytes: room for half a million.
+    public static let bytesMax = 64 << 20
+
+    public let run: UInt64
+    public let commits: [String]
+    public let packs: [String]
+
+    public init(run: UInt64, commits: [String], packs: [String]) {
+        self.run = run
+        self.commits = commits
+        self.packs = packs
+    }
+
+    public init(reading reader: inout MemberReader) throws(DocumentError) {
+        run = try reader.number("run")
+        guard run > 0 else { throw reader.badValue("run") }
+        commits = try Self.keys("commits", of: &reader)
+        packs = try Self.keys("packs", of: &reader)
+    }
+
+    private static func keys(
+        _ key: String, of reader: inout MemberReader
+    ) throws(DocumentError) -> [String] {
+        var keys: [String] = []
+        for element in try reader.array(key) {
+            guard case .string(let text) = element else { throw reader.badValue(key) }
+            keys.append(text)
+        }
+        return keys
+    }
+
+    public var members: [String: JSONValue] {
+        [
+            "run": .number(run), "commits": .array(commits.map(JSONValue.string)),
+            "packs": .array(packs.map(JSONValue.string)),
+        ]
+    }
+}
