@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What `status` says of a volume.
+
+public import Primitives
+
+/// What a volume is doing.
+public enum OperationState: String, Sendable, CaseIterable {
+    /// Known by name, not running here.
+    case detached
+    case serving
+    case committing
+    case draining
+    /// Writes wait: for space, or for the store.
+    case stalled
+    case readOnly = "readonly"
+    /// Another host owns the volume now.
+    case fenced
+    /// Closed for writing; `failure` says why.
+    case failed
+}
+
+/// Another writer's end was not clean when this one took over: what it flushed after its last commit is
+/// on its host, or lost.
+public struct UncleanTakeoverInfo: Equatable, Sendable {
+    public let epoch: Epoch
+    public let sequence: CommitSequence
+    /// The label of the last commit before, wall-clock seconds.
+    public let labelSeconds: UInt64
+
+    public init(epoch: Epoch, sequence: CommitSequence, labelSeconds: UInt64) {
+        self.epoch = epoch
+        self.sequence = sequence
+        self.labelSeconds = labelSeconds
+    }
+}
+
+/// A snapshot of a volume's state. Counts are those of this host.
+public struct VolumeStatus: Equatable, Sendable {
+    public var volume: VolumeID
+    public var size: ByteCount
+    public var blockBytes: Int
+    public var isReadOnly: Bool
+    public var state: OperationState
+    /// The newest commit; none if it is not known here.
+    public var sequence: CommitSequence
+    public var epoch: Epoch
+    /// Bytes of journal held on local disk.
+    public var journalBytes: UInt64 = 0
+    public var journalSegments: Int = 0
+    /// Blocks with acknowledged content that no commit has.
+    public var dirtyBlocks: UInt64 = 0
+    /// Age of the oldest acknowledged write that is not published; zero if there is none.
+    public var unpublishedAgeSeconds: UInt64 = 0
+    public var unpublishedBytes: UInt64 = 0
+    public var uncleanTakeover: UncleanTakeoverInfo?
+    /// Why it is failed or fenced.
+    public var failure: String?
+    public var readers: Int = 0
+    public var writers: Int = 0
+
+    public init(
+        volume: VolumeID, size: ByteCount, blockBytes: Int, isReadOnly: Bool,
+        state: OperationState, sequence: CommitSequence = .none, epoch: Epoch = Epoch(0)
+    ) {
+        self.volume = volume
+        self.size = size
+        self.blockBytes = blockBytes
+        self.isReadOnly = isReadOnly
+        self.state = state
+        self.sequence = sequence
+        self.epoch = epoch
+    }
+}
