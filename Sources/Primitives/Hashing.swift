@@ -31,6 +31,10 @@ public enum HashDomain: UInt64, Sendable {
     case chunkDigest = 6
     /// The digest of a volume's content.
     case volumeDigest = 7
+    /// A pack's index.
+    case packIndex = 8
+    /// A commit as it is stored.
+    case commit = 9
 }
 
 /// BLAKE3 cut to 16 bytes, with a domain. One-shot and incremental.
