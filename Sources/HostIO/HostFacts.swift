@@ -62,7 +62,7 @@ public struct HostFacts: Sendable {
         let folder = try HostDirectory.open(path: directory, create: false)
             .directory(child, create: false)
         // Files of /proc have no size, so they are read to a bound.
-        return trimmed(try folder.open(name, writable: false).readStart(count: 128))
+        return trimmed(try folder.open(name, writable: false).read(at: 0, count: 128))
     }
 
     private static func machineID(
@@ -92,27 +92,11 @@ public struct HostFacts: Sendable {
     private static func hostName() -> String {
         var bytes = [CChar](repeating: 0, count: 257)
         guard gethostname(&bytes, 256) == 0 else { return "localhost" }
-        return String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return String(
+            decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private static func processorCount() -> Int {
         max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    }
-}
-
-extension BlockFile {
-    /// At most `count` bytes from the start.
-    func readStart(count: Int) throws(HostIOError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var failure: HostIOError?
-        let read = bytes.withUnsafeMutableBytes { buffer -> Int in
-            do throws(HostIOError) { return try self.read(at: 0, into: buffer) } catch {
-                failure = error
-                return 0
-            }
-        }
-        if let failure { throw failure }
-        bytes.removeLast(bytes.count - read)
-        return bytes
     }
 }

@@ -5,8 +5,8 @@
 // last reference. Short transfers are completed here, so that callers never see one except at the
 // end of the file.
 
-public import Glibc
 import CLinux
+public import Glibc
 import Synchronization
 
 /// An open file of the host. Thread-safe: the kernel orders what overlaps, we keep no position.

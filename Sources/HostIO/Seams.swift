@@ -126,17 +126,7 @@ extension StorageDirectory {
         guard size <= UInt64(limit) else {
             throw HostIOError(.read, path: path + "/" + name, code: EFBIG)
         }
-        var bytes = [UInt8](repeating: 0, count: Int(size))
-        var failure: HostIOError?
-        let count = bytes.withUnsafeMutableBytes { buffer -> Int in
-            do throws(HostIOError) { return try file.read(at: 0, into: buffer) } catch {
-                failure = error
-                return 0
-            }
-        }
-        if let failure { throw failure }
-        bytes.removeLast(bytes.count - count)
-        return bytes
+        return try file.read(at: 0, count: Int(size))
     }
 
     /// Writes a small file so that after return it is durable and whole under its name, and before
@@ -145,18 +135,7 @@ extension StorageDirectory {
         let temporary = name + ".tmp"
         try remove(temporary)
         let file = try create(temporary)
-        var copy = bytes
-        var failure: HostIOError?
-        copy.withUnsafeMutableBytes { buffer in
-            var piece = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
-            withUnsafeMutablePointer(to: &piece) { pointer in
-                do throws(HostIOError) {
-                    try file.write(
-                        at: 0, pieces: UnsafeMutableBufferPointer(start: pointer, count: 1))
-                } catch { failure = error }
-            }
-        }
-        if let failure { throw failure }
+        try file.write(at: 0, bytes)
         try file.sync()
         try rename(temporary, to: self, as: name)
         try sync()

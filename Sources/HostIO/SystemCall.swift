@@ -26,7 +26,8 @@ func errnoOfFailedCall(_ what: @autoclosure () -> String) -> Int32 {
 
 extension HostIOError {
     /// From the `errno` of the call that just failed.
-    static func fromErrno(_ operation: Operation, _ path: @autoclosure () -> String) -> HostIOError {
+    static func fromErrno(_ operation: Operation, _ path: @autoclosure () -> String) -> HostIOError
+    {
         let code = errnoOfFailedCall(operation.rawValue)
         return HostIOError(operation, path: path(), code: code)
     }
