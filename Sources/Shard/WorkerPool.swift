@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Threads for what blocks: syncs, object-store calls, cold reads. A shard hands an effect over with
+// `trySubmit` and hears of its end through its mailbox.
+
+public import Primitives
+
+/// A fixed number of threads that run closures from one bounded queue, oldest first.
+///
+/// Shards call `trySubmit` and keep what is refused for their next turn: a shard that blocked here
+/// while workers block on its full mailbox would be a deadlock.
+public final class WorkerPool: @unchecked Sendable {
+    public typealias Work = @Sendable () -> Void
+
+    // Confined: `queue`, `head`, `isStopping` and `threads` to whoever holds `monitor`.
+    private let monitor = Monitor()
+    /// A ring of `capacity` places.
+    private var queue: [Work?]
+    private var head = 0
+    private var count = 0
+    private var isStopping = false
+    private var threads: [Thread] = []
+
+    public init(threads: Int, name: String, capacity: Int = Limits.workerQueueMax) {
+        precondition(threads > 0 && capacity > 0)
+        queue = Array(repeating: nil, count: capacity)
+        self.threads = (0..<threads).map { index in
+            Thread(name: "\(name)-\(index)") { [self] in run() }
+        }
+    }
+
+    /// Queues work, waiting while the queue is full. False once `stop` was called: it will not run.
+    @discardableResult
+    public func submit(_ work: @escaping Work) -> Bool {
+        monitor.lock()
+        defer { monitor.unlock() }
+        while count == queue.count && !isStopping { monitor.wait() }
+        return append(work)
+    }
+
+    /// Queues work unless the queue is full or the pool stops.
+    public func trySubmit(_ work: @escaping Work) -> Bool {
+        monitor.lock()
+        defer { monitor.unlock() }
+        return count < queue.count && append(work)
+    }
+
+    /// Refuses new work, runs all that is queued, and joins the threads. Called once.
+    public func stop() {
+        monitor.lock()
+        isStopping = true
+        let threads = self.threads
+        self.threads = []
+        monitor.wakeAll()
+        monitor.unlock()
+        for thread in threads { thread.join() }
+    }
+
+    /// With the lock held.
+    private func append(_ work: @escaping Work) -> Bool {
+        guard !isStopping else { return false }
+        queue[(head + count) % queue.count] = work
+        count += 1
+        // One condition serves waiting workers and waiting submitters: all must look.
+        monitor.wakeAll()
+        return true
+    }
+
+    private func run() {
+        while let work = next() { work() }
+    }
+
+    private func next() -> Work? {
+        monitor.lock()
+        defer { monitor.unlock() }
+        while count == 0 {
+            if isStopping { return nil }
+            monitor.wait()
+        }
+        let work = queue[head]
+        queue[head] = nil
+        head = (head + 1) % queue.count
+        count -= 1
+        if count == queue.count - 1 { monitor.wakeAll() }
+        return work
+    }
+}
