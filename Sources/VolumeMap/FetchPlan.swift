@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Which ranges of which packs to GET for a set of frames. Neighbours in one pack are joined when the
+// gap between them is cheaper to download than another request (64 KiB at 90 MB/s is under a
+// millisecond, a request 26), up to a size that one worker holds without harm.
+
+internal import Formats
+internal import Primitives
+
+enum FetchLimits {
+    /// Bytes between two frames that are downloaded rather than skipped.
+    static let gapBytesMax: UInt64 = 64 << 10
+    /// Bytes of one ranged GET, unless a single frame is larger.
+    static let rangeBytesMax: UInt64 = 4 << 20
+    /// Bytes of a map node or table page: a pointer that claims more is damaged.
+    static let nodeBytesMax = 4 << 20
+}
+
+/// Bytes of a pack that are wanted, with the caller's number for them.
+struct WantedBytes {
+    let pack: PackID
+    let offset: UInt64
+    let length: UInt64
+    let tag: Int
+
+    var end: UInt64 { offset + length }
+}
+
+/// One ranged GET and what it brings.
+struct FetchRange {
+    let pack: PackID
+    let offset: UInt64
+    var length: UInt64
+    var members: [WantedBytes]
+
+    var end: UInt64 { offset + length }
+}
+
+/// Joins neighbours. Overlapping members (a damaged map can name some) each get their bytes.
+func planRanges(_ wanted: [WantedBytes]) -> [FetchRange] {
+    let ordered = wanted.sorted {
+        ($0.pack.token, $0.pack.number, $0.offset) < ($1.pack.token, $1.pack.number, $1.offset)
+    }
+    var ranges: [FetchRange] = []
+    for member in ordered {
+        if var last = ranges.last, last.pack == member.pack,
+            member.offset <= last.end + FetchLimits.gapBytesMax,
+            max(member.end, last.end) - last.offset <= FetchLimits.rangeBytesMax
+        {
+            last.length = max(member.end, last.end) - last.offset
+            last.members.append(member)
+            ranges[ranges.count - 1] = last
+        } else {
+            ranges.append(
+                FetchRange(
+                    pack: member.pack, offset: member.offset, length: member.length,
+                    members: [member]))
+        }
+    }
+    return ranges
+}

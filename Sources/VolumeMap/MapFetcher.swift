@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Bringing what a map reader missed: table pages, nodes and blocks, from the store into the clean
+// cache. Blocks; workers call it, several at once. Nothing is cached, returned or served before its
+// hash was checked against the pointer that led to it.
+//
+//   commit ─ page list ─▶ chunk page ─ entry ─▶ node ─ stack ─▶ frames ─▶ block
+//                  └────▶ pack page ─ slot ─▶ pack id ────────────┘ key
+//
+// What the fetcher uses it holds: eviction between two steps costs nothing but another GET later.
+
+public import CleanCache
+package import Formats
+public import ObjectStore
+public import Primitives
+
+/// Fetches through one store into one cache. Stateless but for its counters.
+public struct MapFetcher<Store: ObjectStore>: Sendable {
+    let store: Store
+    let cache: CleanCache
+    let meter: FetchMeter
+
+    public init(store: Store, cache: CleanCache) {
+        self.init(store: store, cache: cache, meter: FetchMeter())
+    }
+
+    package init(store: Store, cache: CleanCache, meter: FetchMeter) {
+        self.store = store
+        self.cache = cache
+        self.meter = meter
+    }
+
+    /// Brings the content of `blocks`, and every page and node on the way, into the cache. Blocks that
+    /// are holes or already cached cost nothing. Neighbouring frames of one pack come with one request.
+    ///
+    /// A damaged frame does not keep the others from being brought; its error is thrown at the end. When
+    /// the store is away the call ends at once.
+    public func bring(_ blocks: [BlockIndex], of root: Root) throws(FetchError) {
+        var walk = BlockWalk(fetcher: self, root: root)
+        for block in blocks { try walk.add(block) }
+        try walk.fetch()
+    }
+
+    /// Brings only the pages and nodes that lead to `blocks`: enough to tell holes from data.
+    public func bringMap(for blocks: [BlockIndex], of root: Root) throws(FetchError) {
+        var last: ChunkIndex?
+        for block in blocks where block.chunk != last {
+            _ = try node(of: block.chunk, in: root)
+            last = block.chunk
+        }
+    }
+
+    /// The whole content of one block, through the cache; nil if it reads as zeros.
+    public func content(of block: BlockIndex, in root: Root) throws(FetchError) -> CachedBlock? {
+        var walk = BlockWalk(fetcher: self, root: root)
+        try walk.add(block)
+        try walk.fetch()
+        return walk.found[block]
+    }
+
+    // MARK: The map
+
+    /// A chunk's node, through the cache; nil if the chunk is a hole.
+    package func node(of chunk: ChunkIndex, in root: Root) throws(FetchError) -> CachedBlock? {
+        guard let entry = try chunkEntry(of: chunk, in: root) else { return nil }
+        if let node = cache.lookup(entry.hash) {
+            let view = MapNodeView(validated: node.bytes)
+            if view.chunk == chunk, view.blockBytes == root.blockBytes { return node }
+        }
+        let pack = try packID(of: entry.slot, in: root)
+        meter.addNode()
+        return try object(pack, entry.extent, hash: entry.hash) { bytes throws(FormatError) in
+            try Pack.verify(bytes, hash: entry.hash, kind: .node)
+            try MapNodeView.validate(bytes, chunk: chunk, blockBytes: root.blockBytes)
+        }
+    }
+
+    /// A chunk's entry in the table; nil if the chunk is a hole.
+    package func chunkEntry(
+        of chunk: ChunkIndex, in root: Root
+    ) throws(FetchError) -> ChunkEntry? {
+        let place = ChunkTablePage.place(of: chunk)
+        guard let page = try chunkPageBytes(place.page, of: root) else { return nil }
+        return ChunkTablePageView(validated: page.bytes).entry(at: place.entry)
+    }
+
+    /// A page of the chunk table, decoded; an empty one if the table has none there.
+    package func chunkPage(_ index: UInt32, of root: Root) throws(FetchError) -> ChunkTablePage {
+        guard let page = try chunkPageBytes(index, of: root) else {
+            return ChunkTablePage(index: index, blockBytes: root.blockBytes)
+        }
+        do throws(FormatError) {
+            return try ChunkTablePage(
+                decoding: page.bytes, index: index, blockBytes: root.blockBytes)
+        } catch { throw .damaged(key: "chunk page \(index)", detail: "\(error)") }
+    }
+
+    /// A page of the pack table, decoded; an empty one if the table has none there.
+    package func packPage(_ index: UInt32, of root: Root) throws(FetchError) -> PackTablePage {
+        guard let page = try packPageBytes(index, of: root) else {
+            return PackTablePage(index: index)
+        }
+        do throws(FormatError) {
+            return try PackTablePage(decoding: page.bytes, index: index)
+        } catch { throw .damaged(key: "pack page \(index)", detail: "\(error)") }
+    }
+
+    /// The encoded bytes of a page of the chunk table; nil if the table has none there.
+    package func chunkPageBytes(
+        _ index: UInt32, of root: Root
+    ) throws(FetchError) -> PageBytes? {
+        switch root.chunkPage(index) {
+        case .absent: return nil
+        case .inline(let page): return .inline(page)
+        case .packed(let pointer):
+            if let page = cache.lookup(pointer.hash),
+                ChunkTablePageView.isPage(page.bytes, index: index, blockBytes: root.blockBytes)
+            {
+                return .cached(page)
+            }
+            meter.addPage()
+            return .cached(
+                try object(pointer.pack, pointer.extent, hash: pointer.hash) {
+                    bytes throws(FormatError) in
+                    try Pack.verify(bytes, hash: pointer.hash, kind: .chunkPage)
+                    _ = try ChunkTablePage(
+                        decoding: bytes, index: index, blockBytes: root.blockBytes)
+                })
+        }
+    }
+
+    /// The encoded bytes of a page of the pack table; nil if the table has none there.
+    package func packPageBytes(
+        _ index: UInt32, of root: Root
+    ) throws(FetchError) -> PageBytes? {
+        switch root.packPage(index) {
+        case .absent: return nil
+        case .inline(let page): return .inline(page)
+        case .packed(let pointer):
+            if let page = cache.lookup(pointer.hash),
+                PackTablePageView.isPage(page.bytes, index: index)
+            {
+                return .cached(page)
+            }
+            meter.addPage()
+            return .cached(
+                try object(pointer.pack, pointer.extent, hash: pointer.hash) {
+                    bytes throws(FormatError) in
+                    try Pack.verify(bytes, hash: pointer.hash, kind: .packPage)
+                    _ = try PackTablePage(decoding: bytes, index: index)
+                })
+        }
+    }
+
+    /// The pack in a slot. A slot that the table does not know is damage: some node names it.
+    package func packID(of slot: PackSlot, in root: Root) throws(FetchError) -> PackID {
+        if let page = try packPageBytes(slot.page, of: root),
+            let entry = PackTablePageView(validated: page.bytes).entry(at: slot.indexInPage)
+        {
+            return entry.pack
+        }
+        throw .damaged(
+            key: CommitKey.key(root.commit.volume, root.commit.sequence),
+            detail: "pack slot \(slot) is referred to and not in the pack table")
+    }
+
+    // MARK: Objects
+
+    /// Reads one member of a pack, lets `check` refuse it, and caches it under its hash.
+    private func object(
+        _ pack: PackID, _ extent: PackExtent, hash: Hash128,
+        check: (UnsafeRawBufferPointer) throws(FormatError) -> Void
+    ) throws(FetchError) -> CachedBlock {
+        let key = pack.key
+        guard extent.length <= FetchLimits.nodeBytesMax else {
+            throw .damaged(key: key, detail: "a member of \(extent.length) bytes")
+        }
+        let buffer = FetchBuffer(byteCount: Int(extent.length))
+        do throws(ObjectStoreError) {
+            try store.get(key, at: UInt64(extent.offset), into: buffer.bytes)
+        } catch { throw FetchError(error) }
+        meter.addGet(bytes: extent.length)
+        let bytes = UnsafeRawBufferPointer(buffer.bytes)
+        do throws(FormatError) { try check(bytes) } catch {
+            throw .damaged(key: key, detail: "at \(extent.offset): \(error)")
+        }
+        return cache.insert(hash, bytes)
+    }
+}
+
+/// A table page that is at hand, held for as long as this value is.
+package enum PageBytes {
+    case inline(InlinePage)
+    case cached(CachedBlock)
+
+    package var bytes: UnsafeRawBufferPointer {
+        switch self {
+        case .inline(let page): page.bytes
+        case .cached(let block): block.bytes
+        }
+    }
+}
+
+/// Memory of one GET, given back when the fetch ends, however it ends.
+final class FetchBuffer {
+    let bytes: UnsafeMutableRawBufferPointer
+
+    init(byteCount: Int) {
+        bytes = .allocate(byteCount: byteCount, alignment: 16)
+    }
+
+    deinit { bytes.deallocate() }
+}
