@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Why building or publishing a commit failed. Facts only; the engine decides what a volume does then:
+// what `isRetryable` says is worth another try, everything else stops committing and keeps the journal.
+
+public import Formats
+public import HostIO
+public import ObjectStore
+public import VolumeMap
+
+/// The committer's closed set of failures.
+public enum CommitError: Error, Equatable, Sendable {
+    /// Local storage failed.
+    case local(HostIOError)
+    /// The object store failed or refused a call.
+    case store(ObjectStoreError)
+    /// Map nodes, pages or frames that a merge needs could not be brought.
+    case fetch(FetchError)
+    /// A file of `root/` does not decode.
+    case damagedLocal(path: String, FormatError)
+    /// An object of the store does not decode.
+    case damagedObject(key: String, FormatError)
+    /// A commit lies under the name of another.
+    case misplaced(name: String, expected: UInt64, found: UInt64)
+    /// A pack key with our random token holds other bytes than ours.
+    case packClash(key: String)
+    /// The parent's tables contradict its nodes: a reference that is not counted.
+    case miscounted(slot: UInt32, live: UInt64)
+
+    /// True if the same call may succeed later without anybody's doing.
+    public var isRetryable: Bool {
+        switch self {
+        case .store(let error): error.isRetryable
+        case .fetch(let error): error.isRetryable
+        default: false
+        }
+    }
+}
+
+/// Bounds of the committer's own.
+public enum CommitLimits {
+    /// Bytes of a commit object: page lists of 16 TB with room to spare.
+    public static let commitBytesMax = 16 << 20
+}
