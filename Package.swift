@@ -30,12 +30,8 @@ func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
     .target(name: name, dependencies: dependencies, swiftSettings: product)
 }
 
-func tests(
-    _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []
-) -> Target {
-    .testTarget(
-        name: name, dependencies: dependencies + ["TestSupport"], exclude: exclude,
-        swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
 }
 
 func systemLibrary(_ name: String, _ pkgConfig: String, _ apt: String) -> Target {
@@ -164,7 +160,7 @@ targets += [
         swiftSettings: strict),
     tests("TidyTests"),
     tests("PrimitivesTests", ["Primitives"]),
-    tests("FormatsTests", ["Formats", "Documents", "Primitives"], exclude: ["Goldens"]),
+    tests("FormatsTests", ["Formats", "Documents", "Primitives"]),
     tests("HostIOTests", ["HostIO", "Primitives", "CLinux"]),
     tests("ObjectStoreTests", ["ObjectStore", "HostIO", "Primitives"]),
     tests("NBDProtocolTests", ["NBDProtocol", "BlockDevice", "Primitives"]),

@@ -77,3 +77,25 @@ public struct BLAKE3: ~Copyable {
         return hasher.finish()
     }
 }
+
+/// XXH3 over bytes in several pieces. Owns its state, so that `reset` makes it reusable without
+/// allocation.
+public struct XXH3Stream: ~Copyable {
+    private let state: OpaquePointer
+
+    public init() {
+        guard let made = XXH3_createState() else { preconditionFailure("out of memory") }
+        state = made
+    }
+
+    deinit { XXH3_freeState(state) }
+
+    public func reset(seed: UInt64) { XXH3_64bits_reset_withSeed(state, seed) }
+
+    public func update(_ bytes: UnsafeRawBufferPointer) {
+        XXH3_64bits_update(state, bytes.baseAddress, bytes.count)
+    }
+
+    /// The hash of all updates since the reset: the same as `XXH3.hash` of them joined.
+    public func finish() -> UInt64 { XXH3_64bits_digest(state) }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The walks of one recovery. See JournalRecovery for the order of the steps.
+
+import Formats
+import HostIO
+import Primitives
+
+struct RecoveryRun<Storage: StorageDirectory> {
+    private let segments: [FoundSegment<Storage>]
+    private let walk: [WalkSegment<Storage.File>]
+    private let cut: RecordSequence
+    private let bootID: BootID
+
+    /// The first batch that cannot be accepted, and the segment where it should be.
+    private var firstBad = BatchNumber(0)
+    private var badSegment = 0
+    /// Where the headers end: after it only claims are looked for.
+    private var endSegment = 0
+    private var endPage = 1
+    /// The highest batch that anything valid says was synced, and that does exist.
+    private var highestSynced = BatchNumber(0)
+    /// From this batch on payloads may be torn by a kill: the last batch, and those of the last unit.
+    private var verifyFrom = BatchNumber(0)
+
+    /// Nil if nothing after the cut was accepted.
+    private(set) var accepted: AcceptedEnd?
+    private(set) var rotted: JournalError?
+
+    init(survey: SegmentSurvey<Storage>, cut: RecordSequence, bootID: BootID) {
+        segments = survey.live
+        walk = survey.live.map(\.walk)
+        self.cut = cut
+        self.bootID = bootID
+        for segment in segments { highestSynced = max(highestSynced, segment.header.syncedTo) }
+    }
+
+    /// Records between the cut and the oldest segment are missing.
+    private var isBeginningMissing: Bool {
+        segments.first.map { $0.header.firstSequence > cut.next } ?? false
+    }
+
+    /// Walks the headers to their end.
+    mutating func measure() throws(HostIOError) {
+        guard let first = segments.first else { return }
+        if isBeginningMissing {
+            firstBad = BatchNumber(first.header.firstBatch.rawValue - 1)
+            endPage = 1
+            return
+        }
+        var walker = BatchWalker(walk, from: 0)
+        var unitBegan: BatchNumber?
+        var lastUnit = walker.expected
+        while let batch = try walker.next() {
+            highestSynced = max(highestSynced, batch.syncedTo)
+            if walker.isNewGeneration { unitBegan = nil }
+            for record in walker.records {
+                if unitBegan == nil { unitBegan = batch.number }
+                if !record.continues {
+                    lastUnit = unitBegan ?? batch.number
+                    unitBegan = nil
+                }
+            }
+        }
+        firstBad = walker.expected
+        badSegment = walker.index
+        endSegment = walker.index
+        endPage = walker.page
+        let lastBatch = walker.expected.rawValue - 1
+        verifyFrom = min(lastUnit, BatchNumber(lastBatch))
+    }
+
+    /// Hands out the whole units after the cut, up to the first payload that does not match.
+    mutating func replay(_ apply: (RecoveredUnit) -> Void) throws(HostIOError) {
+        guard !segments.isEmpty, !isBeginningMissing else { return }
+        var walker = BatchWalker(walk, from: 0)
+        let verifier = PayloadVerifier()
+        var unit = RecoveredUnit(records: [])
+        var lastSequences = segments.map { _ in RecordSequence(0) }
+        while let batch = try walker.next() {
+            guard try hasItsPayloads(batch, walker, verifier) else {
+                firstBad = batch.number
+                badSegment = walker.index
+                return
+            }
+            if walker.isNewGeneration { unit.records.removeAll() }
+            var endsUnit = false
+            for record in walker.records where record.sequence > cut {
+                let page = JournalPage(slot: walker.index, page: Int(record.firstPage))
+                unit.records.append(RecoveredRecord(record: record, page: page))
+                if record.continues { continue }
+                apply(unit)
+                unit.records.removeAll(keepingCapacity: true)
+                lastSequences[walker.index] = record.sequence
+                endsUnit = true
+            }
+            if endsUnit {
+                accepted = AcceptedEnd(
+                    batch: batch.number, chain: walker.chain, sequence: walker.lastWhole,
+                    segment: walker.index, lastSequences: lastSequences)
+            }
+        }
+    }
+
+    /// Payloads are looked at if they may differ from what the header says: written in another boot,
+    /// not known to be synced, or among the last that a kill may have torn.
+    private func hasItsPayloads(
+        _ batch: BatchHeader, _ walker: borrowing BatchWalker<Storage.File>,
+        _ verifier: borrowing PayloadVerifier
+    ) throws(HostIOError) -> Bool {
+        guard
+            batch.bootID != bootID || batch.number > highestSynced || batch.number >= verifyFrom
+        else { return true }
+        let segment = walk[walker.index]
+        for record in walker.records where record.sequence > cut {
+            let matches = try verifier.matches(
+                record, in: segment.file, seed: segment.header.nonce)
+            if !matches { return false }
+        }
+        return true
+    }
+
+    /// Decides whether the first bad batch was ever promised.
+    mutating func judge() throws(HostIOError) {
+        guard !segments.isEmpty else { return }
+        var claimed = highestSynced
+        for index in endSegment..<segments.count {
+            let from = index == endSegment ? endPage : 1
+            claimed = max(claimed, try highestClaim(in: walk[index], from: from))
+        }
+        if claimed >= firstBad {
+            rotted = .rotted(
+                segment: walk[badSegment].name, batch: firstBad, claimed: claimed)
+        }
+    }
+
+    /// Looks at every page for headers of this use of the segment, wherever the chain broke.
+    private func highestClaim(
+        in segment: WalkSegment<Storage.File>, from firstPage: Int
+    ) throws(HostIOError) -> BatchNumber {
+        let window = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: 1 << 20, alignment: Limits.grainBytes)
+        defer { window.deallocate() }
+        var highest = BatchNumber(0)
+        var records: [JournalRecord] = []
+        var page = firstPage
+        while page < segment.header.pages {
+            let offset = UInt64(page * Limits.grainBytes)
+            let count = try segment.file.read(at: offset, into: window)
+            let whole = count / Limits.grainBytes
+            if whole == 0 { break }
+            for index in 0..<min(whole, segment.header.pages - page) {
+                let start = index * Limits.grainBytes
+                let bytes = UnsafeRawBufferPointer(
+                    rebasing: window[start..<(start + Limits.grainBytes)])
+                guard BatchHeader.mayBegin(bytes),
+                    let header = try? BatchHeader.decode(
+                        bytes, seed: segment.header.nonce, index: page + index,
+                        segmentPages: segment.header.pages, records: &records)
+                else { continue }
+                highest = max(highest, header.syncedTo)
+            }
+            page += whole
+        }
+        return highest
+    }
+}
