@@ -30,8 +30,12 @@ func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
     .target(name: name, dependencies: dependencies, swiftSettings: product)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .testTarget(name: name, dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []
+) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies + ["TestSupport"], exclude: exclude,
+        swiftSettings: strict)
 }
 
 func systemLibrary(_ name: String, _ pkgConfig: String, _ apt: String) -> Target {
@@ -160,7 +164,7 @@ targets += [
         swiftSettings: strict),
     tests("TidyTests"),
     tests("PrimitivesTests", ["Primitives"]),
-    tests("FormatsTests", ["Formats", "Documents", "Primitives"]),
+    tests("FormatsTests", ["Formats", "Documents", "Primitives"], exclude: ["Goldens"]),
     tests("HostIOTests", ["HostIO", "Primitives", "CLinux"]),
     tests("ObjectStoreTests", ["ObjectStore", "HostIO", "Primitives"]),
     tests("NBDProtocolTests", ["NBDProtocol", "BlockDevice", "Primitives"]),

@@ -5,6 +5,7 @@
 # Wraps comment lines over 100 columns, which the formatter leaves alone: the words that stick out
 # move to the next line of the same paragraph. Changes the files named on its command line in place.
 
+import os
 import re
 import sys
 
@@ -40,7 +41,7 @@ def wrap(lines):
     return changed
 
 
-for path in sys.argv[1:]:
+for path in filter(os.path.exists, sys.argv[1:]):
     with open(path, encoding="utf-8") as file:
         lines = file.read().split("\n")
     if wrap(lines):

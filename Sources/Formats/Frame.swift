@@ -71,7 +71,7 @@ public struct FrameHeader: Hashable, Sendable {
     public var kind: FrameKind { mask.isFull(grains: grains) ? .full : .delta }
 
     /// The header with its checksum, in front of `payload`.
-    func encode(with payload: UnsafeRawBufferPointer) -> [UInt8] {
+    package func encode(with payload: UnsafeRawBufferPointer) -> [UInt8] {
         precondition(payload.count == storedLength && (1...rawLength).contains(storedLength))
         precondition((codec == .raw) == (storedLength == rawLength))
         precondition(!hash.isZero)

@@ -81,7 +81,7 @@ public struct PackIndex: Equatable, Sendable {
         self.members = members
     }
 
-    func encode() -> [UInt8] {
+    package func encode() -> [UInt8] {
         precondition(!members.isEmpty && members.count <= Int(FormatLimits.packMembersMax))
         var writer = ByteWriter(
             capacity: Pack.indexHeaderBytes + members.count * PackMember.byteCount)
