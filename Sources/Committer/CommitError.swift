@@ -6,6 +6,7 @@
 
 public import Formats
 public import HostIO
+public import Journal
 public import ObjectStore
 public import VolumeMap
 
@@ -15,6 +16,8 @@ public enum CommitError: Error, Equatable, Sendable {
     case local(HostIOError)
     /// The object store failed or refused a call.
     case store(ObjectStoreError)
+    /// The frozen journal does not hold what was written to it, whole and right.
+    case journal(JournalError)
     /// Map nodes, pages or frames that a merge needs could not be brought.
     case fetch(FetchError)
     /// A file of `root/` does not decode.
@@ -27,6 +30,8 @@ public enum CommitError: Error, Equatable, Sendable {
     case packClash(key: String)
     /// The parent's tables contradict its nodes: a reference that is not counted.
     case miscounted(slot: UInt32, live: UInt64)
+    /// No pack slot is free: compaction is overdue.
+    case packTableFull
 
     /// True if the same call may succeed later without anybody's doing.
     public var isRetryable: Bool {

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What becomes of one written block. A commit does not fetch data if it can help it:
+//
+//   every grain written, or the base is zeros or in the cache ─▶ the block is whole
+//        all zero ────────▶ the stack goes
+//        as before ───────▶ nothing
+//        else ────────────▶ one full frame
+//   else ─▶ a delta frame on the stack; frames that nothing shows through any more leave it;
+//           if it would be the fifth, the base is fetched after all and the block is whole
+
+internal import CleanCache
+internal import Formats
+internal import HostIO
+internal import ObjectStore
+internal import Primitives
+internal import VolumeMap
+
+extension CommitPass {
+    /// The block's new stack, newest first, empty for zeros; nil if nothing changes.
+    mutating func merge(
+        _ block: BlockIndex, leaf: UnsafePointer<UInt32>, old: [FramePointer]
+    ) throws(CommitError) -> [FramePointer]? {
+        sink.statistics.blocks += 1
+        let written = try source.fill(
+            scratch.block, from: leaf, realGrains: realGrains(of: block))
+        if written.isWhole || old.isEmpty { return try whole(base: nil, old: old) }
+        let key = BlockEntry(frames: old).contentKey(blockBytes: parent.blockBytes)
+        if let base = cache.lookup(key), base.bytes.count == parent.blockBytes {
+            scratch.underlay(base.bytes, except: written.mask)
+            return try whole(base: base, old: old)
+        }
+        let visible = Self.visible(old, under: written.mask)
+        guard visible.count < Limits.stackFramesMax else {
+            sink.statistics.stacksMerged += 1
+            let base = try fetched(block)
+            if let base { scratch.underlay(base.bytes, except: written.mask) }
+            return try whole(base: base, old: old)
+        }
+        let content = scratch.gather(written.mask)
+        let hash = Frame.hash(ofDelta: content, mask: written.mask, grains: grains)
+        let frame = try sink.frame(content, mask: written.mask, hash: hash)
+        sink.statistics.blocksStacked += 1
+        return [frame] + visible
+    }
+
+    /// The stack of the whole block in `scratch.block`.
+    private mutating func whole(
+        base: CachedBlock?, old: [FramePointer]
+    ) throws(CommitError) -> [FramePointer]? {
+        let content = UnsafeRawBufferPointer(scratch.block)
+        if isAllZero(content) {
+            sink.statistics.blocksZeroed += 1
+            return old.isEmpty ? nil : []
+        }
+        if let base, isEqual(content, base.bytes) {
+            sink.statistics.blocksUnchanged += 1
+            return nil
+        }
+        let hash = Frame.hash(ofBlock: content)
+        if let top = old.first, top.isFull(grains: grains), top.hash == hash {
+            sink.statistics.blocksUnchanged += 1
+            return nil
+        }
+        let frame = try sink.frame(content, mask: GrainMask(full: grains), hash: hash)
+        _ = cache.insert(hash, content)
+        sink.statistics.blocksWhole += 1
+        return [frame]
+    }
+
+    /// The frames of a stack that show something beside `mask` and the frames above them.
+    private static func visible(
+        _ old: [FramePointer], under mask: GrainMask
+    ) -> [FramePointer] {
+        var above = mask
+        var visible: [FramePointer] = []
+        for frame in old where !frame.mask.isSubset(of: above) {
+            visible.append(frame)
+            above.formUnion(frame.mask)
+        }
+        return visible
+    }
+
+    private func fetched(_ block: BlockIndex) throws(CommitError) -> CachedBlock? {
+        do throws(FetchError) { return try fetcher.content(of: block, in: parent) } catch {
+            throw .fetch(error)
+        }
+    }
+
+    /// Grains of the block that lie inside the volume at the cut.
+    private func realGrains(of block: BlockIndex) -> Int {
+        let grainBytes = UInt64(Limits.grainBytes)
+        let first = block.rawValue * UInt64(grains)
+        let end = (inputs.newSize.rawValue + grainBytes - 1) / grainBytes
+        return Int(min(end - first, UInt64(grains)))
+    }
+}

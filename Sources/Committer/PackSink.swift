@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Where a commit's frames, nodes and pages go: one pack is open at a time, and it is PUT when its frames
+// reach the target, or its nodes half of that. Nodes wait until then, because a pack holds them behind
+// its frames; their places become known when it closes. Memory is bounded by one pack, not by a commit.
+//
+//   frame, frame, … node, node, …   ─▶ PUT, next pack …   last pack: … pages, index ─▶ PUT
+
+internal import CleanCache
+internal import Formats
+internal import ObjectStore
+internal import Primitives
+internal import VolumeMap
+
+/// Writes the packs of one commit, confined to its builder.
+struct PackSink<Store: ObjectStore, Random: RandomSource> {
+    /// A node that waits for its place.
+    private struct WaitingNode {
+        let chunk: ChunkIndex
+        let bytes: [UInt8]
+        let digest: Hash128
+        let blockCount: Int
+        let frameCount: Int
+    }
+
+    /// What the packs of a commit are named and made with.
+    struct Names {
+        let volume: VolumeID
+        let epoch: Epoch
+        let sequence: CommitSequence
+        let settings: PackSettings
+        let grains: Int
+    }
+
+    var packs: PackLedger<Store>
+    var chunks: ChunkLedger<Store>
+    var random: Random
+    var statistics = CommitStatistics()
+
+    private let names: Names
+    private let store: Store
+    let cache: CleanCache
+    var writer: PackWriter?
+    /// The open pack's slot; nil as long as it holds nothing but pages.
+    private(set) var slot: PackSlot?
+    private var nodes: [WaitingNode] = []
+    private var frameBytes = 0
+    private var nodeBytes = 0
+    private var number: UInt16 = 0
+    /// What this commit packed, by content: equal blocks are stored once.
+    private var stored: [Hash128: FramePointer] = [:]
+
+    init(
+        names: Names, store: Store, cache: CleanCache, packs: PackLedger<Store>,
+        chunks: ChunkLedger<Store>, random: Random
+    ) {
+        self.names = names
+        self.store = store
+        self.cache = cache
+        self.packs = packs
+        self.chunks = chunks
+        self.random = random
+    }
+
+    // MARK: Members
+
+    /// Stores the grains of `mask`, unless this commit did so before, and counts a reference.
+    mutating func frame(
+        _ content: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128
+    ) throws(CommitError) -> FramePointer {
+        if let known = stored[hash], known.mask == mask {
+            statistics.framesShared += 1
+            packs.take(known.slot)
+            return known
+        }
+        let bytes = Frame.encode(
+            content, mask: mask, hash: hash, grains: names.grains, codec: names.settings.codec)
+        let payload = bytes.count - FrameHeader.byteCount(grains: names.grains)
+        if frameBytes > 0, frameBytes + payload > names.settings.targetBytes || isCrowded {
+            try close()
+        }
+        let slot = try openReferenced()
+        guard let extent = writer?.append(frame: bytes, hash: hash) else {
+            preconditionFailure("a pack is open")
+        }
+        frameBytes += payload
+        statistics.frames += 1
+        statistics.frameBytes += bytes.count
+        let pointer = FramePointer(
+            slot: slot, offset: extent.offset, length: extent.length, hash: hash, mask: mask)
+        stored[hash] = pointer
+        packs.take(slot)
+        return pointer
+    }
+
+    /// Takes a changed chunk's node; its entry follows when the pack closes.
+    mutating func add(_ node: MapNode, bytes: [UInt8]) throws(CommitError) {
+        _ = try openReferenced()
+        nodes.append(
+            WaitingNode(
+                chunk: node.chunk, bytes: bytes, digest: node.digest(),
+                blockCount: node.blockCount, frameCount: node.frameCount))
+        nodeBytes += bytes.count
+        statistics.nodes += 1
+        statistics.nodeBytes += bytes.count
+        if nodeBytes >= max(names.settings.targetBytes / 2, 1) { try close() }
+    }
+
+    // MARK: Packs
+
+    /// Members whose index still comes with one suffix read, or nearly.
+    private static var membersMax: Int { 1 << 16 }
+
+    private var isCrowded: Bool { (writer?.memberCount ?? 0) >= Self.membersMax }
+
+    /// The slot of the open pack, which is opened if need be.
+    private mutating func openReferenced() throws(CommitError) -> PackSlot {
+        if let slot { return slot }
+        let slot = try packs.open(openWriter())
+        self.slot = slot
+        return slot
+    }
+
+    mutating func openWriter() -> PackID {
+        if let writer { return writer.pack }
+        let pack = PackID(
+            volume: names.volume, epoch: names.epoch, sequence: names.sequence, number: number,
+            token: Token.random(from: &random))
+        number += 1
+        writer = PackWriter(pack: pack)
+        return pack
+    }
+
+    /// Puts the waiting nodes behind the frames and tells the chunk table where they lie.
+    mutating func placeNodes() {
+        guard let slot, writer != nil else { return }
+        for node in nodes {
+            guard let placed = writer?.append(node: node.bytes) else { continue }
+            chunks.set(
+                node.chunk,
+                ChunkEntry(
+                    slot: slot, offset: placed.extent.offset, length: placed.extent.length,
+                    hash: placed.hash, digest: node.digest, blockCount: node.blockCount,
+                    frameCount: node.frameCount))
+            packs.take(slot)
+        }
+        nodes.removeAll(keepingCapacity: true)
+        nodeBytes = 0
+    }
+
+    /// PUTs the open pack.
+    mutating func close() throws(CommitError) {
+        placeNodes()
+        guard let open = writer.take() else { return }
+        if let slot { packs.setBytes(open.byteCount, of: slot) }
+        slot = nil
+        frameBytes = 0
+        let key = open.pack.key
+        let bytes = open.finish()
+        statistics.packs += 1
+        statistics.packBytes += bytes.count
+        try put(key, bytes)
+    }
+
+    /// The key holds a random token of ours: if it is taken, then by an earlier try of this very call
+    /// whose answer was lost.
+    private func put(_ key: String, _ bytes: [UInt8]) throws(CommitError) {
+        do throws(ObjectStoreError) {
+            switch try store.putIfAbsent(key, bytes) {
+            case .created: return
+            case .exists:
+                if try store.head(key) == UInt64(bytes.count) { return }
+            }
+        } catch { throw .store(error) }
+        throw .packClash(key: key)
+    }
+}
