@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The rule of keys, checked by every store before anything else, so that one that accepts more never
+// hides a key that another would refuse.
+
+enum ObjectKey {
+    static let bytesMax = 512
+    /// File systems take no longer name.
+    private static let componentBytesMax = 255
+
+    /// Throws `refused` unless the key follows the rule that `ObjectStore` states.
+    static func check(_ key: String) throws(ObjectStoreError) {
+        guard key.utf8.count <= bytesMax else {
+            throw .refused(key: key, detail: "the key is longer than \(bytesMax) bytes")
+        }
+        for component in key.split(separator: "/", omittingEmptySubsequences: false) {
+            guard isComponent(component) else {
+                throw .refused(key: key, detail: "\"\(component)\" is no part of a key")
+            }
+        }
+    }
+
+    /// A listing's prefix is any beginning of a key, also an empty one.
+    static func check(prefix: String) throws(ObjectStoreError) {
+        guard prefix.utf8.count <= bytesMax,
+            prefix.utf8.allSatisfy({ isAllowed($0) || $0 == UInt8(ascii: "/") })
+        else { throw .refused(key: prefix, detail: "no key begins like this") }
+    }
+
+    static func isComponent(_ text: some StringProtocol) -> Bool {
+        !text.isEmpty && text != "." && text != ".." && text.utf8.count <= componentBytesMax
+            && text.utf8.allSatisfy(isAllowed)
+    }
+
+    private static func isAllowed(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        case UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "-"): true
+        default: false
+        }
+    }
+}
