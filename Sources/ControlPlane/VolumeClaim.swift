@@ -4,7 +4,7 @@
 // The outcome of opening a volume: from which commit it starts, and what of this host's journal belongs
 // to it.
 
-public import Documents
+public import Committer
 public import HostIO
 public import Primitives
 
@@ -13,9 +13,8 @@ public struct VolumeClaim<Storage: StorageDirectory>: Sendable {
     public let served: ServedVolume
     /// The export's name, for messages.
     public let name: String
-    /// The commit to start from, and its exact bytes.
-    public let root: CommitPointer
-    public let rootBytes: [UInt8]
+    /// The commit to start from.
+    public let root: LocalRoot
     /// Nil for a read-only view, which touches no local directory.
     public let writer: WriterClaim<Storage>?
 }
@@ -31,11 +30,5 @@ public struct WriterClaim<Storage: StorageDirectory>: Sendable {
     /// the head is seen to equal the root.
     public let isHeadConfirmed: Bool
     /// A commit behind the root whose PUT is not resolved: publish these bytes before anything else.
-    public let pendingBytes: [UInt8]?
-}
-
-/// The commit that a rollback goes back to.
-public struct RollbackTarget: Sendable {
-    public let commit: CommitPointer
-    public let bytes: [UInt8]
+    public let pending: LocalRoot?
 }

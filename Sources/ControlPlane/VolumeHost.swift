@@ -5,6 +5,7 @@
 // waits for their answers; tests implement it in memory. Calls block, come from any thread, and for one
 // volume never overlap but for `status` and `clientCounts`.
 
+public import Committer
 public import HostIO
 public import Primitives
 
@@ -87,7 +88,7 @@ public protocol VolumeHost: Sendable {
     /// `conflict` if a client has the volume open for writing, checked in the turn that does it; until it
     /// ends nobody may write.
     func rollback(
-        _ volume: VolumeID, to target: RollbackTarget
+        _ volume: VolumeID, to target: LocalRoot
     ) throws(UserError) -> CommitSummary
 
     /// Publishes a commit without the record of an unclean take-over.

@@ -3,6 +3,7 @@
 //
 // What `status` says of a volume.
 
+public import Formats
 public import Primitives
 
 /// What a volume is doing.
@@ -19,21 +20,6 @@ public enum OperationState: String, Sendable, CaseIterable {
     case fenced
     /// Closed for writing; `failure` says why.
     case failed
-}
-
-/// Another writer's end was not clean when this one took over: what it flushed after its last commit is
-/// on its host, or lost.
-public struct UncleanTakeoverInfo: Equatable, Sendable {
-    public let epoch: Epoch
-    public let sequence: CommitSequence
-    /// The label of the last commit before, wall-clock seconds.
-    public let labelSeconds: UInt64
-
-    public init(epoch: Epoch, sequence: CommitSequence, labelSeconds: UInt64) {
-        self.epoch = epoch
-        self.sequence = sequence
-        self.labelSeconds = labelSeconds
-    }
 }
 
 /// A snapshot of a volume's state. Counts are those of this host.
@@ -54,7 +40,7 @@ public struct VolumeStatus: Equatable, Sendable {
     /// Age of the oldest acknowledged write that is not published; zero if there is none.
     public var unpublishedAgeSeconds: UInt64 = 0
     public var unpublishedBytes: UInt64 = 0
-    public var uncleanTakeover: UncleanTakeoverInfo?
+    public var uncleanTakeover: UncleanTakeover?
     /// Why it is failed or fenced.
     public var failure: String?
     public var readers: Int = 0

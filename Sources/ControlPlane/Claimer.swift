@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Opening a volume for writing: from what it starts, and who else may have it.
+//
+//   local root `open`, made here, nothing unresolved that ends it ─▶ serve at once, head unconfirmed
+//   else ask the store for the head:
+//     head = local root, `open`, made here ───────────────────────▶ it is ours: serve, head confirmed
+//     head = local root otherwise ────────────────────────────────▶ fence; the journal is adopted
+//     head ≠ local root, or none ─────────────────────────────────▶ root removed, journal set aside, fence
+//
+// The order of a claim's local steps makes every crash end in one of these again: the stale root goes
+// first (nothing can be served), then the journal is renamed, then the pending fence is durable, then
+// the identity says "made here", then the fence is PUT. A pending fence is resolved before anything is
+// served, so an identity that is early harms nothing.
+
+import Committer
+import Documents
+import Formats
+import HostIO
+import ObjectStore
+import Primitives
+
+/// Who asks for a volume, and how much they insist.
+struct ClaimRequest: Sendable {
+    let name: RefName
+    let volume: VolumeID
+    /// Ask the store even if the volume could be served at once.
+    var asksStore = false
+    /// Take over from a live node, from a racing claim, and without a journal that failed.
+    var isForced = false
+}
+
+struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
+    let cache: Storage
+    let store: Store
+    let machine: String
+    let clock: any Clock
+    /// A fresh token.
+    let token: @Sendable () -> Token
+    /// The name of another node whose beat says that it serves the volume now.
+    let server: @Sendable (VolumeID) throws(UserError) -> String?
+
+    /// Others may take the next number this many times before a claim gives up.
+    private static var attemptsMax: Int { 64 }
+
+    func claim(_ request: ClaimRequest) throws(UserError) -> VolumeClaim<Storage> {
+        let what = "cannot open \(request.name) for writing"
+        guard
+            let local = try explainLocal(
+                what,
+                { () throws(HostIOError) in
+                    try LocalVolume.open(request.volume, in: cache, create: true)
+                })
+        else { throw internalError(what) }
+        let failure = try explainLocal(what) { () throws(HostIOError) in try local.failure() }
+        if let failure, !request.isForced {
+            throw UserError(
+                .failed, what: what, why: "it was closed for writing here: \(failure)",
+                remedy: "martlet open \(request.name) --force starts from the last commit and "
+                    + "keeps the journal for martlet journal salvage")
+        }
+        var claim = Claim(
+            request: request, what: what, claimer: self, local: local,
+            roots: try explainCommit(what) { () throws(CommitError) in
+                try RootDirectory(volumeDirectory: local.directory)
+            },
+            isDistrusted: failure != nil)
+        return try claim.run()
+    }
+
+    func internalError(_ what: String) -> UserError {
+        UserError(.failed, what: what, why: "its directory cannot be made", remedy: "see the log")
+    }
+
+    /// One claim in progress: confined to the call that made it.
+    private struct Claim {
+        let request: ClaimRequest
+        let what: String
+        let claimer: Claimer
+        let local: LocalVolume<Storage>
+        let roots: RootDirectory<Storage>
+        /// The journal lost what it had promised: it must not be replayed.
+        let isDistrusted: Bool
+        private var current: LocalRoot?
+        private var isMadeHere = false
+
+        init(
+            request: ClaimRequest, what: String, claimer: Claimer, local: LocalVolume<Storage>,
+            roots: RootDirectory<Storage>, isDistrusted: Bool
+        ) {
+            self.request = request
+            self.what = what
+            self.claimer = claimer
+            self.local = local
+            self.roots = roots
+            self.isDistrusted = isDistrusted
+        }
+
+        private var finder: HeadFinder<Store> { HeadFinder(store: claimer.store) }
+
+        mutating func run() throws(UserError) -> VolumeClaim<Storage> {
+            isMadeHere = try identityMatches()
+            let found = try loadRoots()
+            current = found.current
+            if let root = current, canServeAtOnce(found) {
+                let atOnce = outcome(
+                    root, adopts: true, isConfirmed: false, pending: found.pending)
+                guard request.asksStore else { return atOnce }
+                do throws(UserError) {
+                    return try resolve(found.pending)
+                } catch {
+                    // The volume was asked for by name, but it is ours as far as anybody can tell.
+                    guard error.kind == .storeAway else { throw error }
+                    return atOnce
+                }
+            }
+            return try resolve(found.pending)
+        }
+
+        private func canServeAtOnce(_ found: LocalRoots) -> Bool {
+            guard let root = found.current?.commit, isMadeHere, !isDistrusted else { return false }
+            guard root.state == .open else { return false }
+            // A pending `clean` ended the service; a pending fence belongs to a claim in progress.
+            guard let pending = found.pending?.commit else { return true }
+            return pending.state == .open && pending.epoch == root.epoch
+        }
+
+        private func identityMatches() throws(UserError) -> Bool {
+            let here = try identityHere()
+            return try explainLocal(what) { () throws(HostIOError) in
+                try local.identity()?.isSamePlace(as: here) ?? false
+            }
+        }
+
+        private func identityHere() throws(UserError) -> Identity {
+            try explainLocal(what) { () throws(HostIOError) in
+                Identity(
+                    volume: request.volume, machine: claimer.machine,
+                    cacheDirectory: try claimer.cache.identity(),
+                    createdSeconds: claimer.clock.wallSeconds)
+            }
+        }
+
+        /// A root that does not decode counts as none: the store decides.
+        private func loadRoots() throws(UserError) -> LocalRoots {
+            do throws(CommitError) {
+                return try roots.load()
+            } catch {
+                switch error {
+                case .damagedLocal, .misplaced:
+                    try explainCommit(what) { () throws(CommitError) in try roots.removeAll() }
+                    return try explainCommit(what) { () throws(CommitError) in try roots.load() }
+                default: throw UserError(what, error)
+                }
+            }
+        }
+
+        // MARK: With the store
+
+        private mutating func resolve(
+            _ pending: LocalRoot?
+        ) throws(UserError) -> VolumeClaim<Storage> {
+            if let pending { try settle(pending) }
+            let head = try readHead()
+            let isLocal = isHeadLocal(head)
+            if isLocal, isMadeHere, !isDistrusted, head.commit.state == .open {
+                return outcome(head, adopts: true, isConfirmed: true, pending: nil)
+            }
+            if head.commit.state == .open, !isLocal, !request.isForced { try checkBeats() }
+            return try fence(over: head)
+        }
+
+        /// The only thing that may ever be done with pending bytes: PUT them again.
+        private mutating func settle(_ pending: LocalRoot) throws(UserError) {
+            let outcome = try publish(pending)
+            try explainCommit(what) { () throws(CommitError) in
+                switch outcome {
+                case .published: try roots.promote(pending.commit.sequence)
+                case .fenced: try roots.discardPending(pending.commit.sequence)
+                case .unresolved: break
+                }
+            }
+            if case .published = outcome { current = pending }
+        }
+
+        /// Fails with `storeAway` if the commit's fate stays unknown.
+        private func publish(_ root: LocalRoot) throws(UserError) -> PublishOutcome {
+            let outcome = try explainCommit(what) { () throws(CommitError) in
+                try Publisher(store: claimer.store).publish(root)
+            }
+            if case .unresolved(let detail) = outcome {
+                throw UserError(what, .away(key: root.commit.key.key, detail: detail))
+            }
+            return outcome
+        }
+
+        private func readHead() throws(UserError) -> LocalRoot {
+            let head = try explainCommit(what) { () throws(CommitError) in
+                try finder.head(of: request.volume)
+            }
+            guard let head else {
+                throw UserError(
+                    .conflict, what: what, why: "the volume \(request.volume) has no commit yet",
+                    remedy: "repeat the request that created it")
+            }
+            guard head.commit.state != .deleted else {
+                throw UserError(
+                    .conflict, what: what, why: "the volume \(request.volume) was purged",
+                    remedy: "repeat the delete with purge, then create it anew")
+            }
+            return head
+        }
+
+        private func isHeadLocal(_ head: LocalRoot) -> Bool {
+            current?.commit.token == head.commit.token
+                && current?.commit.sequence == head.commit.sequence
+        }
+
+        private func checkBeats() throws(UserError) {
+            guard let node = try claimer.server(request.volume) else { return }
+            throw UserError(
+                .conflict, what: what, why: "\(node) serves it now",
+                remedy: "detach it there, or take it over with "
+                    + "martlet open \(request.name) --force")
+        }
+
+        // MARK: The fence
+
+        private mutating func fence(over first: LocalRoot) throws(UserError) -> VolumeClaim<Storage>
+        {
+            var head = first
+            for _ in 0..<Claimer.attemptsMax {
+                let adopts = isHeadLocal(head) && !isDistrusted
+                if !adopts { try abandonLocal(epoch: head.commit.epoch.next) }
+                let fence = makeFence(over: head.commit, adopts: adopts)
+                let identity = try identityHere()
+                try explainCommit(what) { () throws(CommitError) in
+                    try roots.writePending(fence.commit.sequence, bytes: fence.bytes)
+                }
+                try explainLocal(what) { () throws(HostIOError) in try local.write(identity) }
+                switch try publish(fence) {
+                case .published:
+                    try explainCommit(what) { () throws(CommitError) in
+                        try roots.promote(fence.commit.sequence)
+                    }
+                    return outcome(fence, adopts: adopts, isConfirmed: true, pending: nil)
+                case .fenced, .unresolved:
+                    try explainCommit(what) { () throws(CommitError) in
+                        try roots.discardPending(fence.commit.sequence)
+                    }
+                    head = try readHead()
+                    try checkContention(head.commit, since: first.commit)
+                }
+            }
+            throw UserError(
+                .conflict, what: what, why: "another writer publishes faster than it can be fenced",
+                remedy: "stop the other writer, then try again")
+        }
+
+        /// Nothing local belongs to the head. The root goes before the journal: see the file's head.
+        private mutating func abandonLocal(epoch: Epoch) throws(UserError) {
+            let root = current
+            try explainCommit(what) { () throws(CommitError) in try roots.removeAll() }
+            current = nil
+            try explainLocal(what) { () throws(HostIOError) in
+                try local.setJournalAside(epoch: epoch, root: root?.bytes)
+                if isDistrusted { try local.removeFailure() }
+            }
+        }
+
+        private func makeFence(over head: Commit, adopts: Bool) -> LocalRoot {
+            var fence = head
+            fence.sequence = head.sequence.next
+            fence.epoch = head.epoch.next
+            fence.token = claimer.token()
+            fence.parentToken = head.token
+            fence.state = .open
+            fence.isFence = true
+            fence.labelSeconds = claimer.clock.wallSeconds
+            // A copy of the directory may be older than its original: it does not count as one's own.
+            let isOwn = adopts && isMadeHere
+            if head.state == .open, !isOwn, head.uncleanTakeover == nil {
+                // The oldest one that nobody acknowledged is kept: what may be lost begins there.
+                fence.uncleanTakeover = UncleanTakeover(
+                    epoch: fence.epoch, sequence: head.sequence, labelSeconds: fence.labelSeconds)
+            }
+            return LocalRoot(commit: fence, bytes: fence.encode())
+        }
+
+        private func checkContention(
+            _ head: Commit, since first: Commit
+        ) throws(UserError) {
+            guard head.epoch > first.epoch, !request.isForced else { return }
+            throw UserError(
+                .conflict, what: what,
+                why: "another host claimed it at the same time (epoch \(head.epoch), commit "
+                    + "\(head.sequence))",
+                remedy: "use it there, or take it over with martlet open \(request.name) --force")
+        }
+
+        private func outcome(
+            _ root: LocalRoot, adopts: Bool, isConfirmed: Bool, pending: LocalRoot?
+        ) -> VolumeClaim<Storage> {
+            VolumeClaim(
+                served: ServedVolume(request.volume), name: request.name.text, root: root,
+                writer: WriterClaim(
+                    epoch: root.commit.epoch, directory: local.directory, adoptsJournal: adopts,
+                    isHeadConfirmed: isConfirmed, pending: pending))
+        }
+    }
+}

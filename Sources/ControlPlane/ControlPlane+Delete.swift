@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The end of an export here (its volume stays), and the end of its volume. What was acknowledged is
+// committed before a plain delete takes anything away. A purge publishes the terminal commit first and
+// frees the name last, so that a repeat finds the work where it stopped.
+
+import Committer
+import Documents
+import Formats
+import HostIO
+import ObjectStore
+public import Primitives
+
+extension ControlPlane {
+    /// Drains, takes the export off this host with its local cache, and says `detached` in the store. With
+    /// `purge` its snapshots and its volume go too, committed or not. A name that is gone already is
+    /// success; one that never was is `notFound`.
+    public func delete(_ name: String, purge: Bool) throws(UserError) {
+        let what = "cannot delete \(name.prefix(140))"
+        let name = try validName(name, what)
+        try locks.withLock([name]) { () throws(UserError) in
+            guard let ref = try newest(name, what) else { throw unknown(name, what) }
+            if purge { return try self.purge(ref, what) }
+            switch ref.state {
+            case .deleted: return
+            case .creating:
+                throw UserError(
+                    .conflict, what: what, why: "it is being created",
+                    remedy: "repeat the request that creates it, or delete it with purge")
+            case .live, .detached: try detach(ref, what)
+            }
+        }
+    }
+
+    private func detach(_ ref: ExportRef, _ what: String) throws(UserError) {
+        let served = ServedVolume(ref.volume)
+        if try isWritable(ref, what) {
+            _ = try attachWriter(ref, what)
+            if let status = host.status(served), status.state == .fenced {
+                throw UserError(
+                    .fenced, what: what,
+                    why:
+                        "another host took \(ref.name) over; what this one had not committed is in "
+                        + "its journal only",
+                    remedy: "save it with martlet journal salvage, then martlet open \(ref.name) "
+                        + "or martlet delete \(ref.name) on the other host")
+            }
+            try host.detach(served, clean: true, deadline: commitDeadline)
+        } else if ref.state == .live {
+            try refuseIfServedElsewhere(ref, what)
+        }
+        endView(of: ref.name)
+        table.setAttachment(nil, of: ref.name)
+        if ref.state == .live {
+            try update(ref.name, what) { current in
+                guard current.state == .live, current.volume == ref.volume else { return nil }
+                return current.next { $0.state = .detached }
+            }
+        }
+        try removeLocal(ref.volume, all: false, what)
+    }
+
+    private func refuseIfServedElsewhere(_ ref: ExportRef, _ what: String) throws(UserError) {
+        guard !ref.isReadOnly, let node = try liveServer(of: ref.volume) else { return }
+        throw UserError(
+            .conflict, what: what, why: "\(node) serves it now",
+            remedy: "delete it there")
+    }
+
+    private func removeLocal(_ volume: VolumeID, all: Bool, _ what: String) throws(UserError) {
+        try explainLocal(what) { () throws(HostIOError) in
+            try LocalVolume.open(volume, in: cacheDirectory, create: false)?
+                .remove(all: all, from: cacheDirectory)
+        }
+    }
+
+    // MARK: Purge
+
+    private func purge(_ ref: ExportRef, _ what: String) throws(UserError) {
+        let served = ServedVolume(ref.volume)
+        if table.attachment(ref.name)?.served != served, ref.state == .live {
+            try refuseIfServedElsewhere(ref, what)
+        }
+        try host.detach(served, clean: false, deadline: nil)
+        endView(of: ref.name)
+        table.setAttachment(nil, of: ref.name)
+        try publishTerminal(ref, what)
+        let refs = refs(what)
+        let keys = try refs.keys(prefix: RefKey.snapshotsPrefix(of: ref.name))
+        for start in stride(from: 0, to: keys.count, by: 1000) {
+            try refs.delete(Array(keys[start..<min(start + 1000, keys.count)]))
+        }
+        if ref.state != .deleted {
+            try update(ref.name, what) { current in
+                guard current.volume == ref.volume else { return nil }
+                return current.next { $0.state = .deleted }
+            }
+        }
+        try removeLocal(ref.volume, all: true, what)
+    }
+
+    /// The volume's last commit, for ever: whoever still has it open is fenced, whoever is about to create
+    /// it finds it ended.
+    private func publishTerminal(_ ref: ExportRef, _ what: String) throws(UserError) {
+        for _ in 0..<Self.changesMax {
+            let head = try explainCommit(what) { () throws(CommitError) in
+                try finder.head(of: ref.volume)?.commit
+            }
+            if head?.state == .deleted { return }
+            let last = Commit(
+                volume: ref.volume, sequence: head?.sequence.next ?? ref.firstSequence,
+                epoch: head?.epoch.next ?? Epoch(1), token: fresh(),
+                parentToken: head?.token ?? .zero, state: .deleted, isFence: true,
+                size: head?.size ?? ref.size,
+                blockBytes: head?.blockBytes ?? ref.definition.blockBytes,
+                cut: head?.cut ?? RecordSequence(0), labelSeconds: clock.wallSeconds)
+            let outcome = try explainStore(what) { () throws(ObjectStoreError) in
+                try store.putIfAbsent(last.key.key, last.encode())
+            }
+            if outcome == .created { return }
+        }
+        throw refs(what).contended
+    }
+}

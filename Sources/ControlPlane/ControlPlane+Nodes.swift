@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Beats say who serves what, and the end of a node's service. Beats decide convenience only: they let a
+// claim be refused with the name of the host to look at. Safety is the epoch alone, whatever the clocks.
+
+import Documents
+import Formats
+import ObjectStore
+public import Primitives
+import Synchronization
+
+/// Beats that were read, by key: a beat never changes. And the number of our own newest.
+final class BeatBook: Sendable {
+    struct State {
+        var read: [String: NodeBeat] = [:]
+        /// Nil until the store was asked.
+        var own: UInt64?
+    }
+    let state = Mutex(State())
+    /// One beat at a time.
+    let writing = NameLocks<String>()
+}
+
+extension ControlPlane {
+    /// Says in the store what this node serves for writing; takes that back when it is nothing. Call every
+    /// minute or so, and after a claim.
+    public func beat() throws(UserError) {
+        try beats.writing.withLock(["beat"]) { () throws(UserError) in
+            try writeBeat("cannot say what this node serves")
+        }
+    }
+
+    private func writeBeat(_ what: String) throws(UserError) {
+        let refs = refs(what)
+        let series = RefSeries.node(configuration.node)
+        let volumes = table.writers.map(\.served.volume)
+        let known = beats.state.withLock { $0.own }
+        if known == 0, volumes.isEmpty { return }
+        var last = known ?? 0
+        if known == nil, let key = try refs.keys(prefix: series.prefix).first {
+            last = series.number(of: key) ?? 0
+        }
+        if !volumes.isEmpty {
+            repeat {
+                last += 1
+            } while try !refs.append(
+                NodeBeat(
+                    node: configuration.node, number: last, address: configuration.address,
+                    labelSeconds: clock.wallSeconds, volumes: volumes))
+        }
+        let newest = volumes.isEmpty ? nil : series.key(last)
+        try refs.delete(refs.keys(prefix: series.prefix).filter { $0 != newest })
+        let own = volumes.isEmpty ? 0 : last
+        beats.state.withLock { $0.own = own }
+    }
+
+    /// The other node whose newest beat says that it serves the volume now, with its address.
+    func liveServer(of volume: VolumeID) throws(UserError) -> String? {
+        let what = "cannot see who serves the volume \(volume)"
+        let refs = refs(what)
+        var last: RefName?
+        var seen: [String: NodeBeat] = [:]
+        var found: String?
+        for key in try refs.keys(prefix: RefKey.nodesPrefix) {
+            guard case .numbered(.node(let node), _) = RefKey(parsing: key) else { continue }
+            defer { last = node }
+            guard node != last, node != configuration.node else { continue }
+            let known = beats.state.withLock { $0.read[key] }
+            // Beats are a convenience: one that is gone or unreadable says nothing.
+            guard let beat = known ?? (try? refs.read(key, in: .node(node))) else { continue }
+            seen[key] = beat
+            if beat.volumes.contains(volume), !isStale(beat) {
+                found = beat.address.isEmpty ? "\(node)" : "\(node) (\(beat.address))"
+            }
+        }
+        beats.state.withLock { $0.read = seen }
+        return found
+    }
+
+    /// By the label, whose clock may be wrong: one from the future counts as fresh.
+    private func isStale(_ beat: NodeBeat) -> Bool {
+        let now = clock.wallSeconds
+        return now > beat.labelSeconds
+            && now - beat.labelSeconds > configuration.beatStaleSeconds
+    }
+
+    // MARK: All volumes at once
+
+    /// Commits every volume that runs for writing. Names and reasons of those that failed.
+    public func drainAll(run: JobRunner = sequentially) -> [String: UserError] {
+        let failed = Mutex<[String: UserError]>([:])
+        run(
+            table.writers.map { name, served in
+                {
+                    do throws(UserError) {
+                        _ = try self.host.commitAll(
+                            served.volume, reason: .drain, deadline: self.commitDeadline)
+                    } catch { failed.withLock { $0[name.text] = error } }
+                }
+            })
+        return failed.withLock { $0 }
+    }
+
+    /// Closes every volume cleanly; what the store has not taken by `deadline` is left open, its journal
+    /// kept. Call when no more requests come.
+    public func shutdown(
+        deadline: Instant, run: JobRunner = sequentially
+    ) -> ShutdownReport {
+        let report = Mutex(ShutdownReport())
+        run(
+            table.writers.map { name, served in
+                {
+                    do throws(UserError) {
+                        try self.locks.withLock([name]) { () throws(UserError) in
+                            try self.host.detach(served, clean: true, deadline: deadline)
+                            self.table.setAttachment(nil, of: name)
+                        }
+                        report.withLock { $0.clean.append(name.text) }
+                    } catch {
+                        report.withLock { $0.left[name.text] = error }
+                    }
+                }
+            })
+        for name in table.refs.map(\.name) { endView(of: name) }
+        // Nobody waits for a beat that goes stale by itself.
+        try? beat()
+        return report.withLock { report in
+            report.clean.sort()
+            return report
+        }
+    }
+}

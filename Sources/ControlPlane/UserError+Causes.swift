@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The one place where failures of the layers below become sentences for people.
+
+import Committer
+import Documents
+import HostIO
+import ObjectStore
+import Primitives
+
+extension UserError {
+    init(_ what: String, _ error: ObjectStoreError) {
+        switch error {
+        case .away(let key, let detail):
+            self.init(
+                .storeAway, what: what, why: "the object store does not answer (\(key): \(detail))",
+                remedy: "try again when the store is back; nothing was changed or lost")
+        case .forbidden(let key, let detail):
+            self.init(
+                .forbidden, what: what, why: "the object store refused \(key) (\(detail))",
+                remedy: "check the credentials and their permissions")
+        case .notFound(let key):
+            self.init(
+                .failed, what: what, why: "the object \(key) is missing from the store",
+                remedy: "run martlet verify on the repository")
+        case .damaged(let key, let detail):
+            self.init(
+                .failed, what: what, why: "the object \(key) is damaged (\(detail))",
+                remedy: "run martlet verify on the repository")
+        case .refused(let key, let detail):
+            self.init(
+                .failed, what: what, why: "the object store cannot take \(key) (\(detail))",
+                remedy: "check that the store supports create-if-absent and keys of this length")
+        }
+    }
+
+    init(_ what: String, _ error: HostIOError) {
+        self.init(
+            .failed, what: what, why: error.description,
+            remedy: "check the cache directory: its disk, its space, its permissions")
+    }
+
+    init(_ what: String, _ key: String, _ error: DocumentError) {
+        let why: String
+        switch error {
+        case .unsupportedVersion(let kind, let found, let supported):
+            self.init(
+                .failed, what: what,
+                why: "\(key) is a \(kind) of version \(found), this program reads \(supported)",
+                remedy: "use a martlet release that knows version \(found)")
+            return
+        case .tooLarge(_, let bytes, let limit): why = "\(bytes) bytes, at most \(limit) are valid"
+        case .malformed(let offset, let detail): why = "at byte \(offset): \(detail)"
+        case .wrongKind(let expected, let found): why = "it says \(found) instead of \(expected)"
+        case .unknownKey(let kind, let name): why = "the \(kind) has an unknown key \(name)"
+        case .missingKey(let kind, let name): why = "the \(kind) lacks the key \(name)"
+        case .badValue(let kind, let name): why = "the \(kind) has a bad value for \(name)"
+        case .misplaced(_, let found): why = "it belongs to \(found)"
+        case .malformedKey: why = "no program of ours makes such a key"
+        }
+        self.init(
+            .failed, what: what, why: "\(key) cannot be read: \(why)",
+            remedy: "run martlet inspect on it; restore it or remove it if it is foreign")
+    }
+
+    init(_ what: String, _ error: CommitError) {
+        switch error {
+        case .local(let error): self.init(what, error)
+        case .store(let error): self.init(what, error)
+        case .damagedLocal(let path, let error):
+            self.init(
+                .failed, what: what, why: "\(path) is damaged (\(error))",
+                remedy: "open it with --force: it then starts from the last commit")
+        case .damagedObject(let key, let error):
+            self.init(
+                .failed, what: what, why: "\(key) is damaged (\(error))",
+                remedy: "run martlet verify on the repository")
+        case .misplaced(let name, let expected, let found):
+            self.init(
+                .failed, what: what, why: "\(name) holds commit \(found) instead of \(expected)",
+                remedy: "run martlet verify on the repository")
+        default:
+            self.init(
+                .failed, what: what, why: "\(error)", remedy: "look into the daemon's log")
+        }
+    }
+}
+
+/// Runs `body` and says `what` failed if it does.
+func explainStore<Value>(
+    _ what: String, _ body: () throws(ObjectStoreError) -> Value
+) throws(UserError) -> Value {
+    do throws(ObjectStoreError) { return try body() } catch { throw UserError(what, error) }
+}
+
+func explainLocal<Value>(
+    _ what: String, _ body: () throws(HostIOError) -> Value
+) throws(UserError) -> Value {
+    do throws(HostIOError) { return try body() } catch { throw UserError(what, error) }
+}
+
+func explainCommit<Value>(
+    _ what: String, _ body: () throws(CommitError) -> Value
+) throws(UserError) -> Value {
+    do throws(CommitError) { return try body() } catch { throw UserError(what, error) }
+}
