@@ -276,8 +276,9 @@ static void report(double seconds, double cpu_seconds) {
     double cpu_us = options.pid && all ? cpu_seconds * 1e6 / (double)all : 0;
     const char *form = options.json
         ? "{\"requests\": %llu, \"seconds\": %.3f, \"iops\": %.1f, \"mb_s\": %.2f,"
-          " \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f, \"flushes_s\": %.1f, \"flush_p50_us\": %.1f,"
-          " \"flush_p99_us\": %.1f, \"cpu_us\": %.3f, \"errors\": %llu}\n"
+          " \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f,"
+          " \"flushes_s\": %.1f, \"flush_p50_us\": %.1f, \"flush_p99_us\": %.1f, \"cpu_us\": %.3f,"
+          " \"errors\": %llu}\n"
         : "%llu requests in %.3f s: %.1f IOPS, %.2f MB/s, p50 %.1f us, p99 %.1f us, max %.1f us;"
           " %.1f flushes/s, p50 %.1f us, p99 %.1f us; server CPU %.3f us per I/O; %llu errors\n";
     printf(form, (unsigned long long)completed, seconds, iops, iops * options.block / 1e6,
@@ -329,7 +330,8 @@ static void parse_options(int count, char **arguments) {
     }
     bool valid = (options.unix_path || options.host) && optind == count && options.connections >= 1
         && options.connections <= connections_max && options.depth >= 1
-        && options.depth <= slots_max && options.block >= 1 && options.block <= (32 << 20) && options.write_percent <= 100;
+        && options.depth <= slots_max && options.block >= 1 && options.block <= (32 << 20)
+        && options.write_percent <= 100;
     if (!valid) {
         usage(stderr);
         exit(2);

@@ -5,7 +5,7 @@
 # `make check`: format, tidy, shell and Python scripts. Changes nothing. A tool that is absent is
 # skipped loudly; all checks run even if one fails.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 failed=0
 step() {
@@ -24,12 +24,9 @@ for path in Package.swift Sources Tests Fuzz Benchmarks; do
 done
 step format swift format lint --strict -r "${present[@]}"
 
-tidy() {
-    export MARTLET_CORE=1 SWIFT_BACKTRACE=enable=no
-    swift build --build-tests --scratch-path .build-core -q &&
-        swift test --skip-build --scratch-path .build-core --filter TidyTests
-}
-step tidy tidy
+core=(env MARTLET_CORE=1 SWIFT_BACKTRACE=enable=no)
+step tidy-build "${core[@]}" swift build --build-tests --scratch-path .build-core -q
+step tidy "${core[@]}" swift test --skip-build --scratch-path .build-core --filter TidyTests
 
 mapfile -t shell_files < <(git ls-files 'scripts/*.sh' 'Tests/e2e/*.sh' 'Benchmarks/*.sh' .ci/run)
 if command -v shellcheck >/dev/null; then

@@ -24,7 +24,7 @@ fi
 
 # SwiftPM's --sanitize=fuzzer alone loses the coverage; the compiler flag brings it.
 build=(swift build --scratch-path .build-fuzz --sanitize=fuzzer --sanitize=address
-    -Xswiftc -sanitize=fuzzer,address)
+    -Xswiftc "-sanitize=fuzzer,address")
 "${build[@]}" || exit 1
 bin=$("${build[@]}" --show-bin-path) || exit 1
 

@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: 2026 The Martlet authors
 #
 # Installs what building and testing Martlet needs on Debian 12 or 13, and nothing that is there
-# already: a second run does no network access and takes a fraction of a second.
+# already: a second run prints nothing, uses no network and takes a fraction of a second.
 #
 #   scripts/setup.sh          libraries and tools for `make build`, `make run`, `make unit`
 #   scripts/setup.sh --test   and the clients, servers and tracers that `make test` drives
@@ -14,66 +14,97 @@ set -euo pipefail
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s : %s : %s\n' "$1" "$2" "$3" >&2; exit 1; }
 
-build_packages=(gcc libc6-dev libstdc++-12-dev make pkg-config git ca-certificates
+with_tests=no
+case "${1:-}" in
+    "") ;;
+    --test) with_tests=yes ;;
+    *) fail "unknown argument $1" "only --test is known" "see the head of scripts/setup.sh" ;;
+esac
+
+command -v swift >/dev/null || fail "cannot build" "no swift on the path" \
+    "install Swift 6.2 or later from https://www.swift.org/install/linux/"
+
+build_packages=(gcc libc6-dev binutils make pkg-config git ca-certificates
     liblz4-dev libzstd-dev libxxhash-dev zlib1g-dev curl e2fsprogs jq python3 libnbd-bin)
-test_packages=(nbdkit python3-libnbd fio qemu-utils strace valgrind util-linux)
+test_packages=(nbdkit python3-libnbd fio qemu-utils strace valgrind util-linux procps shellcheck)
 
 wanted=("${build_packages[@]}")
-[ "${1:-}" = "--test" ] && wanted+=("${test_packages[@]}")
+[ "$with_tests" = no ] || wanted+=("${test_packages[@]}")
 
-# Debian 13 has a newer libstdc++; any version serves, so the name is looked up only when absent.
-have() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+# One query for all: names that dpkg does not know at all are simply not in its answer.
+known=$(dpkg-query -W -f='${db:Status-Status}:${Package}\n' "${wanted[@]}" 2>/dev/null || true)
+installed=" $(sed -n 's/^installed://p' <<<"$known" | tr '\n' ' ') "
 missing=()
 for package in "${wanted[@]}"; do
-    case "$package" in
-        libstdc++-12-dev) ls /usr/include/c++/*/cstddef >/dev/null 2>&1 && continue ;;
-    esac
-    have "$package" || missing+=("$package")
+    case "$installed" in *" $package "*) ;; *) missing+=("$package") ;; esac
 done
+# Swift takes the newest libstdc++ there is; its package is named after gcc's version.
+has_cxx=yes
+compgen -G '/usr/include/c++/*/cstddef' >/dev/null || has_cxx=no
+has_blake3=yes
+command -v pkg-config >/dev/null && pkg-config --exists libblake3 2>/dev/null || has_blake3=no
+[ "${#missing[@]}" = 0 ] && [ "$has_cxx" = yes ] && [ "$has_blake3" = yes ] && exit 0
+
+command -v apt-get >/dev/null || fail "cannot install ${missing[*]:-libblake3}" \
+    "no apt-get here" "install the equivalents of these Debian packages by hand"
 
 as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else
-        command -v sudo >/dev/null || fail "cannot install ${missing[*]:-BLAKE3}" \
-            "not root and no sudo" "run scripts/setup.sh once as root"
-        sudo "$@"
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo DEBIAN_FRONTEND=noninteractive "$@"
+    else
+        fail "cannot install ${missing[*]:-libblake3}" "not root and no sudo" \
+            "run scripts/setup.sh${1:+ as root} once, then again as yourself"
     fi
 }
 
 export DEBIAN_FRONTEND=noninteractive
-updated=no
-apt_update() {
-    [ "$updated" = yes ] || as_root apt-get update -qq
-    updated=yes
-}
+as_root apt-get update -qq
 
-if [ "${#missing[@]}" -gt 0 ]; then
-    command -v apt-get >/dev/null || fail "cannot install ${missing[*]}" "no apt-get here" \
-        "install the equivalents of these Debian packages by hand"
-    apt_update
-    say "installing ${missing[*]}"
-    as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-    for package in "${missing[@]}"; do
+install_packages() {
+    say "installing $*"
+    # apt is silent unless it fails; then all it said is shown.
+    local log
+    log=$(mktemp)
+    as_root apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        fail "cannot install $*" "apt-get failed as shown above" "check the apt sources"
+    }
+    rm -f "$log"
+    local package
+    for package in "$@"; do
         say "installed $package $(dpkg-query -W -f='${Version}' "$package")"
     done
+}
+
+if [ "$has_cxx" = no ]; then
+    newest=$(apt-cache pkgnames libstdc++- | grep -E '^libstdc\+\+-[0-9]+-dev$' | sort -V | tail -1)
+    missing+=("${newest:-g++}")
 fi
+[ "${#missing[@]}" = 0 ] || install_packages "${missing[@]}"
 
 # BLAKE3: the official C implementation. Debian 13 packages it; on Debian 12 the same sources lie
 # in librust-blake3-dev, which is unpacked and never installed.
 install_blake3_from_source() {
-    local work version sources
+    local sources version
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' RETURN
-    apt_update
-    (cd "$work" && apt-get download -qq librust-blake3-dev) ||
+    trap 'rm -rf "$work"' EXIT
+    # Here apt runs as whoever we are: its own user could not write into the directory.
+    (cd "$work" && apt-get -o APT::Sandbox::User="$(id -un)" download -qq librust-blake3-dev) ||
         fail "cannot fetch librust-blake3-dev" "apt-get download failed" "check the apt sources"
     dpkg-deb -x "$work"/librust-blake3-dev_*.deb "$work/root"
-    sources=$(dirname "$(find "$work/root" -path '*/c/blake3.c')")
+    sources=$(dirname "$(find "$work/root" -path '*/c/blake3.c' | head -1)")
     version=$(sed -n 's/^#define BLAKE3_VERSION_STRING "\(.*\)"/\1/p' "$sources/blake3.h")
     (
         cd "$sources"
-        gcc -O3 -fPIC -c blake3.c blake3_dispatch.c blake3_portable.c \
-            blake3_sse2_x86-64_unix.S blake3_sse41_x86-64_unix.S \
-            blake3_avx2_x86-64_unix.S blake3_avx512_x86-64_unix.S
+        case "$(uname -m)" in
+            x86_64) kernels=(blake3_sse2_x86-64_unix.S blake3_sse41_x86-64_unix.S
+                blake3_avx2_x86-64_unix.S blake3_avx512_x86-64_unix.S) ;;
+            aarch64) kernels=(blake3_neon.c) ;;
+            *) kernels=() ;;
+        esac
+        gcc -O3 -fPIC -c blake3.c blake3_dispatch.c blake3_portable.c "${kernels[@]}"
         ar rcs libblake3.a ./*.o
     )
     cat >"$work/libblake3.pc" <<PC
@@ -93,15 +124,10 @@ PC
     say "installed BLAKE3 $version under /usr/local"
 }
 
-if ! pkg-config --exists libblake3 2>/dev/null; then
+if [ "$has_blake3" = no ] && ! pkg-config --exists libblake3 2>/dev/null; then
     if apt-cache show libblake3-dev >/dev/null 2>&1; then
-        apt_update
-        as_root apt-get install -y -qq --no-install-recommends libblake3-dev >/dev/null
-        say "installed libblake3-dev"
+        install_packages libblake3-dev
     else
         install_blake3_from_source
     fi
 fi
-
-command -v swift >/dev/null || fail "cannot build" "no swift on the path" \
-    "install Swift 6.2 or later from https://www.swift.org/install/linux/"
