@@ -125,6 +125,12 @@ enum BanRules {
             guard source.codeLines[index].contains("@unchecked Sendable") else { return nil }
             var line = index
             var seen = source.commentLines[index].contains("Confined:")
+            // Downwards over the comment that opens the body.
+            var below = index + 1
+            while !seen, below < source.codeLines.count, isOnlyComment(source, below) {
+                seen = source.commentLines[below].contains("Confined:")
+                below += 1
+            }
             // Upwards over the declaration's other lines and its comment, not past a statement's
             // end.
             while !seen, line > 0 {

@@ -62,6 +62,7 @@ struct BanRulesTests {
         #expect(findings("final class A: @unchecked Sendable {  // Confined: its shard\n}").isEmpty)
         #expect(
             findings("/// Confined: its shard.\n@frozen\nstruct A: @unchecked Sendable {").isEmpty)
+        #expect(findings("struct A: @unchecked Sendable {\n    // Confined: x\n}").isEmpty)
         #expect(findings("// Confined: x\n\nstruct A: @unchecked Sendable {").count == 1)
         #expect(findings("// Confined: x\nstruct B {}\nstruct A: @unchecked Sendable {").count == 1)
     }
