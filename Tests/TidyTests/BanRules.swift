@@ -126,8 +126,13 @@ enum BanRules {
         }
     }
 
-    /// `@unchecked Sendable` without a comment that says to whom the value is confined, on its line
-    /// or in the comment that precedes the declaration.
+    private static func isOnlyComment(_ source: SourceText, _ index: Int) -> Bool {
+        source.codeLines[index].allSatisfy(\.isWhitespace)
+            && !source.commentLines[index].allSatisfy(\.isWhitespace)
+    }
+
+    /// `@unchecked Sendable` without a comment that says to whom the value is confined: on its line,
+    /// before the declaration, or first in its body.
     private static func unconfined(_ source: SourceText) -> [Finding] {
         source.codeLines.indices.compactMap { index -> Finding? in
             guard source.codeLines[index].contains("@unchecked Sendable") else { return nil }
