@@ -15,7 +15,8 @@
 //     32    8 u64   synced to      the last batch that was synced when this was written; < number
 //     40    8 u64   chain before   checksum of the batch before
 //     48   16       boot id        of the boot that wrote it
-//     64  192       reserve        zero
+//     64    8 u64   synced seq.    the last record of that batch: a claim up to a cut is void
+//     72  184       reserve        zero
 //    256   64 each  records        consecutive sequences; payloads in order, without gaps
 //                                  unused places are zero
 
@@ -30,6 +31,7 @@ public struct BatchHeader: Equatable, Sendable {
 
     public var number: BatchNumber
     public var syncedTo: BatchNumber
+    public var syncedSequence: RecordSequence
     public var chainBefore: UInt64
     public var bootID: BootID
     public var recordCount: Int
@@ -37,11 +39,12 @@ public struct BatchHeader: Equatable, Sendable {
 
     @inlinable
     public init(
-        number: BatchNumber, syncedTo: BatchNumber, chainBefore: UInt64, bootID: BootID,
-        recordCount: Int, payloadPages: Int
+        number: BatchNumber, syncedTo: BatchNumber, syncedSequence: RecordSequence,
+        chainBefore: UInt64, bootID: BootID, recordCount: Int, payloadPages: Int
     ) {
         self.number = number
         self.syncedTo = syncedTo
+        self.syncedSequence = syncedSequence
         self.chainBefore = chainBefore
         self.bootID = bootID
         self.recordCount = recordCount
@@ -65,8 +68,10 @@ public struct BatchHeader: Equatable, Sendable {
         page.storeBytes(of: chainBefore.littleEndian, toByteOffset: 40, as: UInt64.self)
         page.storeBytes(of: bootID.low.littleEndian, toByteOffset: 48, as: UInt64.self)
         page.storeBytes(of: bootID.high.littleEndian, toByteOffset: 56, as: UInt64.self)
-        (page + 64).initializeMemory(
-            as: UInt8.self, repeating: 0, count: Self.recordsOffset - 64)
+        page.storeBytes(
+            of: syncedSequence.rawValue.littleEndian, toByteOffset: 64, as: UInt64.self)
+        (page + 72).initializeMemory(
+            as: UInt8.self, repeating: 0, count: Self.recordsOffset - 72)
     }
 
     /// Computes and stores the checksum of a page whose header and records are written; returns it
@@ -117,12 +122,17 @@ public struct BatchHeader: Equatable, Sendable {
         let syncedTo = try reader.integer(in: 0...(number - 1), field: "synced to")
         let chainBefore = try reader.integer(UInt64.self)
         let bootID = try reader.identifier(BootID.self)
+        let syncedSequence = try reader.integer(UInt64.self)
         try reader.reserved(recordsOffset - reader.offset)
         let header = BatchHeader(
             number: BatchNumber(number), syncedTo: BatchNumber(syncedTo),
-            chainBefore: chainBefore, bootID: bootID, recordCount: Int(recordCount),
-            payloadPages: Int(payloadPages))
+            syncedSequence: RecordSequence(syncedSequence), chainBefore: chainBefore,
+            bootID: bootID, recordCount: Int(recordCount), payloadPages: Int(payloadPages))
         try header.decodeRecords(&reader, firstPage: index + 1, into: &records)
+        guard let first = records.first, syncedSequence < first.sequence.rawValue else {
+            throw .badValue(
+                .batch, field: "synced sequence", offset: 64, found: syncedSequence)
+        }
         return header
     }
 

@@ -18,7 +18,8 @@
 //     72    8 u64   first sequence  of the first record of the first batch, from 1
 //     80    8 u64   synced to       the last batch that was synced when this was written
 //     88   16       boot id         of the boot that wrote it
-//    104 3992       reserve         zero
+//    104    8 u64   synced sequence the last record of that batch: a claim up to a cut is void
+//    112 3984       reserve         zero
 
 public import Primitives
 
@@ -37,11 +38,13 @@ public struct SegmentHeader: Equatable, Sendable {
     public var chainBefore: UInt64
     public var firstSequence: RecordSequence
     public var syncedTo: BatchNumber
+    public var syncedSequence: RecordSequence
     public var bootID: BootID
 
     public init(
         volume: VolumeID, pages: Int, generation: UInt64, nonce: UInt64, firstBatch: BatchNumber,
-        chainBefore: UInt64, firstSequence: RecordSequence, syncedTo: BatchNumber, bootID: BootID
+        chainBefore: UInt64, firstSequence: RecordSequence, syncedTo: BatchNumber,
+        syncedSequence: RecordSequence, bootID: BootID
     ) {
         self.volume = volume
         self.pages = pages
@@ -51,6 +54,7 @@ public struct SegmentHeader: Equatable, Sendable {
         self.chainBefore = chainBefore
         self.firstSequence = firstSequence
         self.syncedTo = syncedTo
+        self.syncedSequence = syncedSequence
         self.bootID = bootID
     }
 
@@ -63,6 +67,7 @@ public struct SegmentHeader: Equatable, Sendable {
         let words = [
             volume.low, volume.high, generation, nonce, firstBatch.rawValue, chainBefore,
             firstSequence.rawValue, syncedTo.rawValue, bootID.low, bootID.high,
+            syncedSequence.rawValue,
         ]
         for (index, word) in words.enumerated() {
             page.storeBytes(
@@ -90,6 +95,8 @@ public struct SegmentHeader: Equatable, Sendable {
         let firstSequence = try reader.integer(in: 1...UInt64.max, field: "first sequence")
         let syncedTo = try reader.integer(in: 0...(firstBatch - 1), field: "synced to")
         let bootID = try reader.identifier(BootID.self)
+        let syncedSequence = try reader.integer(
+            in: 0...(firstSequence - 1), field: "synced sequence")
         try reader.reserved(Self.byteCount - reader.offset)
         try reader.end()
         let covered = UnsafeRawBufferPointer(rebasing: page[8...])
@@ -101,6 +108,6 @@ public struct SegmentHeader: Equatable, Sendable {
             volume: volume, pages: Int(pages), generation: generation, nonce: nonce,
             firstBatch: BatchNumber(firstBatch), chainBefore: chainBefore,
             firstSequence: RecordSequence(firstSequence), syncedTo: BatchNumber(syncedTo),
-            bootID: bootID)
+            syncedSequence: RecordSequence(syncedSequence), bootID: bootID)
     }
 }

@@ -78,8 +78,9 @@ extension Journal {
         if recordCount == 0 { return }
         guard let header = workspaceHeader, let pieces = workspacePieces else { return }
         BatchHeader(
-            number: nextBatch, syncedTo: syncedBatch, chainBefore: chain, bootID: bootID,
-            recordCount: recordCount, payloadPages: payloadPages
+            number: nextBatch, syncedTo: syncedBatch, syncedSequence: syncedSequence,
+            chainBefore: chain, bootID: bootID, recordCount: recordCount,
+            payloadPages: payloadPages
         ).encode(into: header)
         let checksum = BatchHeader.seal(page: header, seed: stagedSeed)
         pieces[1] = iovec(iov_base: header, iov_len: Limits.grainBytes)
@@ -168,7 +169,7 @@ extension Journal {
         let header = SegmentHeader(
             volume: volume, pages: segmentPages, generation: generation, nonce: file.nonce,
             firstBatch: nextBatch, chainBefore: chain, firstSequence: lastAppended.next,
-            syncedTo: syncedBatch, bootID: bootID)
+            syncedTo: syncedBatch, syncedSequence: syncedSequence, bootID: bootID)
         if let superblock = workspaceSuperblock, let pieces = workspacePieces {
             header.encode(into: superblock)
             pieces[0] = iovec(iov_base: superblock, iov_len: Limits.grainBytes)

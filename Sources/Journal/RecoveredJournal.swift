@@ -83,7 +83,7 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
         let header = SegmentHeader(
             volume: volume, pages: file.pages, generation: generation, nonce: file.nonce,
             firstBatch: end.batch.next, chainBefore: end.chain, firstSequence: end.sequence.next,
-            syncedTo: end.batch, bootID: bootID)
+            syncedTo: end.batch, syncedSequence: end.sequence, bootID: bootID)
         let page = UnsafeMutableRawPointer.allocate(
             byteCount: SegmentHeader.byteCount, alignment: Limits.grainBytes)
         defer { page.deallocate() }

@@ -19,8 +19,11 @@ struct RecoveryRun<Storage: StorageDirectory> {
     /// Where the headers end: after it only claims are looked for.
     private var endSegment = 0
     private var endPage = 1
-    /// The highest batch that anything valid says was synced, and that does exist.
+    /// The highest batch that anything valid says was synced.
     private var highestSynced = BatchNumber(0)
+    /// The same, but only of those who say it of records after the cut: a segment that was given back
+    /// and overwritten may reappear after a power cut, and what it lost is published.
+    private var claimed: BatchNumber?
     /// From this batch on payloads may be torn by a kill: the last batch, and those of the last unit.
     private var verifyFrom = BatchNumber(0)
 
@@ -33,7 +36,14 @@ struct RecoveryRun<Storage: StorageDirectory> {
         walk = survey.live.map(\.walk)
         self.cut = cut
         self.bootID = bootID
-        for segment in segments { highestSynced = max(highestSynced, segment.header.syncedTo) }
+        for segment in segments {
+            note(segment.header.syncedTo, upTo: segment.header.syncedSequence)
+        }
+    }
+
+    private mutating func note(_ syncedTo: BatchNumber, upTo sequence: RecordSequence) {
+        highestSynced = max(highestSynced, syncedTo)
+        if sequence > cut { claimed = max(claimed ?? syncedTo, syncedTo) }
     }
 
     /// Records between the cut and the oldest segment are missing.
@@ -53,7 +63,7 @@ struct RecoveryRun<Storage: StorageDirectory> {
         var unitBegan: BatchNumber?
         var lastUnit = walker.expected
         while let batch = try walker.next() {
-            highestSynced = max(highestSynced, batch.syncedTo)
+            note(batch.syncedTo, upTo: batch.syncedSequence)
             if walker.isNewGeneration { unitBegan = nil }
             for record in walker.records {
                 if unitBegan == nil { unitBegan = batch.number }
@@ -124,25 +134,22 @@ struct RecoveryRun<Storage: StorageDirectory> {
     /// Decides whether the first bad batch was ever promised.
     mutating func judge() throws(HostIOError) {
         guard !segments.isEmpty else { return }
-        var claimed = highestSynced
         for index in endSegment..<segments.count {
-            let from = index == endSegment ? endPage : 1
-            claimed = max(claimed, try highestClaim(in: walk[index], from: from))
+            try noteClaims(in: walk[index], from: index == endSegment ? endPage : 1)
         }
-        if claimed >= firstBad {
+        if let claimed, claimed >= firstBad {
             rotted = .rotted(
                 segment: walk[badSegment].name, batch: firstBad, claimed: claimed)
         }
     }
 
     /// Looks at every page for headers of this use of the segment, wherever the chain broke.
-    private func highestClaim(
+    private mutating func noteClaims(
         in segment: WalkSegment<Storage.File>, from firstPage: Int
-    ) throws(HostIOError) -> BatchNumber {
+    ) throws(HostIOError) {
         let window = UnsafeMutableRawBufferPointer.allocate(
             byteCount: 1 << 20, alignment: Limits.grainBytes)
         defer { window.deallocate() }
-        var highest = BatchNumber(0)
         var records: [JournalRecord] = []
         var page = firstPage
         while page < segment.header.pages {
@@ -159,10 +166,9 @@ struct RecoveryRun<Storage: StorageDirectory> {
                         bytes, seed: segment.header.nonce, index: page + index,
                         segmentPages: segment.header.pages, records: &records)
                 else { continue }
-                highest = max(highest, header.syncedTo)
+                note(header.syncedTo, upTo: header.syncedSequence)
             }
             page += whole
         }
-        return highest
     }
 }
