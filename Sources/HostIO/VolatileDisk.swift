@@ -96,7 +96,13 @@ public final class VolatileDisk: Sendable {
 
     /// Starts again after `crash` or `kill`. Armed cuts and failures are disarmed.
     public func reboot() -> VolatileDirectory {
-        state.withLock { $0.reboot() }
+        // What the hook holds may be a file of this disk: let go of outside the lock.
+        let hook = state.withLock { state in
+            let hook = state.hook
+            state.reboot()
+            return hook
+        }
+        withExtendedLifetime(hook) {}
         return root
     }
 
@@ -112,12 +118,24 @@ public final class VolatileDisk: Sendable {
         state.withLock { $0.cutAt = number }
     }
 
+    /// Cuts, as `crashAt` does, during the next call of this kind on a path with this ending, after
+    /// letting some pass. The way to name a point inside a protocol without counting operations.
+    public func cutNext(_ kind: Kind, pathEnding: String = "", skipping: Int = 0) {
+        state.withLock {
+            $0.faults.append(
+                VolatileState.Fault(
+                    kind: kind, ending: pathEnding, verdict: .cut, skipping: skipping, times: 1))
+        }
+    }
+
     /// The next calls of this kind, on paths with this ending, fail with this `errno`. A failed file sync
     /// drops what was dirty, as Linux does.
     public func failNext(_ kind: Kind, code: Int32, pathEnding: String = "", times: Int = 1) {
         state.withLock {
-            $0.failures.append(
-                VolatileState.Failure(kind: kind, ending: pathEnding, code: code, times: times))
+            $0.faults.append(
+                VolatileState.Fault(
+                    kind: kind, ending: pathEnding, verdict: .fail(code), skipping: 0, times: times)
+            )
         }
     }
 
@@ -128,7 +146,12 @@ public final class VolatileDisk: Sendable {
 
     /// Asks before every call. Runs under the disk's lock: it must not call the disk.
     public func onOperation(_ hook: (@Sendable (Operation) -> Verdict)?) {
-        state.withLock { $0.hook = hook }
+        let old = state.withLock { state in
+            let old = state.hook
+            state.hook = hook
+            return old
+        }
+        withExtendedLifetime(old) {}
     }
 
     public func setCapacity(bytes: UInt64) {
@@ -170,6 +193,9 @@ public final class VolatileDisk: Sendable {
     }
 
     public var trace: [Operation] { state.withLock { $0.trace } }
+
+    /// Paths of files with bytes that a crash may lose, and of directories with such names.
+    public var unsyncedPaths: [String] { state.withLock { $0.unsyncedPaths() } }
 
     /// The content of a file as running programs see it, also while the disk is off.
     public func bytes(_ path: String) -> [UInt8]? {

@@ -10,10 +10,11 @@ import Primitives
 struct VolatileState: Sendable {
     enum Power { case running, cut, off }
 
-    struct Failure: Sendable {
+    struct Fault: Sendable {
         let kind: VolatileDisk.Kind
         let ending: String
-        let code: Int32
+        let verdict: VolatileDisk.Verdict
+        var skipping: Int
         var times: Int
     }
 
@@ -37,7 +38,7 @@ struct VolatileState: Sendable {
     private var nameLog: [[NameChange]] = []
 
     var cutAt: Int?
-    var failures: [Failure] = []
+    var faults: [Fault] = []
     var failuresAt: [Int: Int32] = [:]
     var hook: (@Sendable (VolatileDisk.Operation) -> VolatileDisk.Verdict)?
 
@@ -71,12 +72,16 @@ struct VolatileState: Sendable {
             if cutAt == number { return .cut }
             if let code = failuresAt.removeValue(forKey: number) { return .fail(code) }
         }
-        for index in failures.indices
-        where failures[index].kind == kind && path.hasSuffix(failures[index].ending) {
-            let code = failures[index].code
-            failures[index].times -= 1
-            if failures[index].times == 0 { failures.remove(at: index) }
-            return .fail(code)
+        for index in faults.indices
+        where faults[index].kind == kind && path.hasSuffix(faults[index].ending) {
+            if faults[index].skipping > 0 {
+                faults[index].skipping -= 1
+                continue
+            }
+            let verdict = faults[index].verdict
+            faults[index].times -= 1
+            if faults[index].times == 0 { faults.remove(at: index) }
+            return verdict
         }
         return .proceed
     }
@@ -229,7 +234,7 @@ struct VolatileState: Sendable {
         power = .running
         generation += 1
         cutAt = nil
-        failures = []
+        faults = []
         failuresAt = [:]
         hook = nil
     }
@@ -271,6 +276,24 @@ struct VolatileState: Sendable {
             }
         }
         visit(root)
+    }
+
+    func unsyncedPaths() -> [String] {
+        var paths: [String] = []
+        func visit(_ directory: VolatileEntries, _ path: String) {
+            let hasLogged = nameLog.contains { $0.contains { $0.directory === directory } }
+            if hasLogged { paths.append(path.isEmpty ? "/" : path) }
+            for name in directory.current.keys.sorted() {
+                switch directory.current[name] {
+                case .file(let content)?:
+                    if content.hasUnsynced { paths.append(path + "/" + name) }
+                case .directory(let child)?: visit(child, path + "/" + name)
+                case nil: break
+                }
+            }
+        }
+        visit(root, "")
+        return paths
     }
 
     func node(at path: String) -> VolatileNode? {

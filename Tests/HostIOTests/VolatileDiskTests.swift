@@ -203,6 +203,38 @@ struct VolatileDiskTests {
         #expect(failureCode { try disk.root.rename("other", to: disk.root, as: "x") } == EACCES)
     }
 
+    @Test("a cut can be named by call and path")
+    func namedCut() throws {
+        let (disk, file) = try diskWithFile()
+        disk.cutNext(.write, pathEnding: "/file", skipping: 1)
+        try file.write(at: 0, [5])
+        #expect(disk.unsyncedPaths == ["/file"])
+        #expect(failureCode { try file.write(at: 4096, bytes(6, 4096)) } == ESHUTDOWN)
+        #expect(disk.isOff)
+        #expect(failureCode { try file.sync() } == ESHUTDOWN)
+        disk.crash(keeping: .none)
+        #expect(disk.unsyncedPaths.isEmpty)
+        #expect(try disk.reboot().readAll("file", limit: 8192) == bytes(1, 8192))
+        _ = try disk.root.create("new")
+        #expect(disk.unsyncedPaths == ["/"])
+    }
+
+    @Test("a killed write leaves a prefix of its pages")
+    func tornByKill() throws {
+        var lengths: Set<Int> = []
+        for seed in 0..<40 {
+            let disk = VolatileDisk(seed: UInt64(seed))
+            let file = try disk.root.create("file")
+            disk.cutNext(.write)
+            #expect(failureCode { try file.write(at: 0, bytes(1, 16_384)) } == ESHUTDOWN)
+            disk.kill()
+            let content = try #require(try disk.reboot().readAll("file", limit: 16_384))
+            #expect(content.count.isMultiple(of: 4096) && content.allSatisfy { $0 == 1 })
+            lengths.insert(content.count)
+        }
+        #expect(lengths == [0, 4096, 8192, 12_288, 16_384])
+    }
+
     @Test("a full disk takes what fits and says so; removing makes room")
     func fullDisk() throws {
         let disk = VolatileDisk(capacityBytes: 16384)
