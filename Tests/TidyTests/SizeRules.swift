@@ -111,8 +111,10 @@ private struct FunctionFinder {
     private func name(of keyword: String, after position: Int) -> String {
         guard keyword == "func" || keyword == "var" else { return keyword }
         let rest = code[position...].drop { $0 == UInt8(ascii: " ") }
-        let name = rest.prefix { byte in !Array("(<: {\n".utf8).contains(byte) }
-        return name.isEmpty ? keyword : String(decoding: name, as: UTF8.self)
+        let name = rest.prefix(while: isWord)
+        // An operator's name ends at the space before its parameters.
+        let symbol = rest.prefix { byte in !Array(" (\n".utf8).contains(byte) }
+        return String(decoding: name.isEmpty ? symbol : name, as: UTF8.self)
     }
 
     /// The opening brace of the body that a declaration keyword introduces; nil if the word is no
