@@ -200,4 +200,25 @@ if !coreOnly {
     ]
 }
 
+// MARK: Fuzzers
+
+// -parse-as-library: libFuzzer brings `main`, the target's file only exports its entry.
+func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies + ["FuzzSupport", "Primitives"],
+        path: "Fuzz/\(name)", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])])
+}
+
+if withFuzzers {
+    targets += [
+        .target(name: "FuzzSupport", path: "Fuzz/FuzzSupport", swiftSettings: strict),
+        fuzzer("FuzzCanary", ["Formats"]),
+        fuzzer("FuzzCommit", ["Formats"]),
+        fuzzer("FuzzFrame", ["Formats"]),
+        fuzzer("FuzzNode", ["Formats"]),
+        fuzzer("FuzzPackIndex", ["Formats"]),
+        fuzzer("FuzzPages", ["Formats"]),
+    ]
+}
+
 let package = Package(name: "martlet", dependencies: packages, targets: targets)

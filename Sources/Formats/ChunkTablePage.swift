@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A page of the chunk table: 1,024 chunks, each with the place and hash of its map node and the digest
-// of its content. A page names its index but no volume, because forks share pages.
+// A page of the chunk table: 1,024 chunks, each with the place and hash of its map node and the
+// digest of its content. A page names its index but no volume, because forks share pages.
 //
 //     offset size type  name     meaning                              valid
 //          0    8 u64   magic    "MRTLCPAG"
@@ -170,8 +170,8 @@ public struct ChunkTablePage: Equatable, Sendable {
     }
 }
 
-/// A page of the chunk table over borrowed bytes that its `init(decoding:)` accepted before: constant
-/// time lookups without decoding. Valid only as long as the bytes are.
+/// A page of the chunk table over borrowed bytes that its `init(decoding:)` accepted before:
+/// constant time lookups without decoding. Valid only as long as the bytes are.
 public struct ChunkTablePageView {
     private let bytes: UnsafeRawBufferPointer
 

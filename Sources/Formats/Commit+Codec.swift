@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A commit's bytes. The plain header says whose commit it is and carries the hash of everything else
-// that is stored, so that a damaged commit is refused before the decompressor sees a byte.
+// A commit's bytes. The plain header says whose commit it is and carries the hash of everything
+// else that is stored, so that a damaged commit is refused before the decompressor sees a byte.
 //
 // Header, 64 bytes:
 //     offset size type  name     meaning                               valid

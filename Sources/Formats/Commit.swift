@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A commit: the whole root of a volume at one cut. Immutable; published by one create-if-absent of its
-// key. Here the decoded form; the bytes are made and read in Commit+Codec.swift.
+// A commit: the whole root of a volume at one cut. Immutable; published by one create-if-absent of
+// its key. Here the decoded form; the bytes are made and read in Commit+Codec.swift.
 
 public import Primitives
 
@@ -16,8 +16,8 @@ public enum CommitState: UInt8, Sendable, CaseIterable {
     case deleted = 3
 }
 
-/// A claim over a head that was not closed in order: flushed writes may be missing. Copied into every
-/// later commit until somebody acknowledges it.
+/// A claim over a head that was not closed in order: flushed writes may be missing. Copied into
+/// every later commit until somebody acknowledges it.
 public struct UncleanTakeover: Hashable, Sendable {
     /// The epoch that claimed.
     public var epoch: Epoch
@@ -53,8 +53,8 @@ public enum PageReference: Hashable, Sendable {
     }
 }
 
-/// The pages of one table, by index. An absent page has no entry: all its chunks are zeros, or all its
-/// slots free.
+/// The pages of one table, by index. An absent page has no entry: all its chunks are zeros, or all
+/// its slots free.
 public struct PageList: Hashable, Sendable {
     /// Index and page, ascending.
     public private(set) var entries: [Entry]
@@ -169,7 +169,8 @@ public struct Commit: Hashable, Sendable {
         (size.rawValue + UInt64(blockBytes) - 1) / UInt64(blockBytes)
     }
 
-    /// The digest of a volume: BLAKE3-128 over (chunk index, digest) of its present chunks, ascending.
+    /// The digest of a volume: BLAKE3-128 over (chunk index, digest) of its present chunks,
+    /// ascending.
     public static func volumeDigest(
         _ chunks: some Sequence<(chunk: ChunkIndex, digest: Hash128)>
     ) -> Hash128 {

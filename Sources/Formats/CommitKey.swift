@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The key of a commit: `volumes/<volume-id>/commits/<~seq:016x>.<seq>` with ~seq = 2^64-1-seq, so that
-// a listing in key order gives the newest commit first. The same sequence number twice in one key makes
-// it readable and lets a stray key be told from ours.
+// The key of a commit: `volumes/<volume-id>/commits/<~seq:016x>.<seq>` with ~seq = 2^64-1-seq, so
+// that a listing in key order gives the newest commit first. The same sequence number twice in one
+// key makes it readable and lets a stray key be told from ours.
 
 public import Primitives
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A frame: a whole block, or some grains of it, as it lies in a pack. The header tells how to decode
-// it; the checksum finds rot before the decompressor sees a byte; the hash, which the pointer carries
-// too, is of the decoded content. A frame names no block and no volume: forks and equal blocks share it.
+// A frame: a whole block, or some grains of it, as it lies in a pack. The header tells how to
+// decode it; the checksum finds rot before the decompressor sees a byte; the hash, which the
+// pointer carries too, is of the decoded content. A frame names no block and no volume: forks and
+// equal blocks share it.
 //
 //     offset size type  name     meaning                                valid
 //          0    2 u16   magic    "MF"
@@ -14,8 +15,8 @@
 //          6    2 u16   grains   of the block                           1…256, power of two
 //          8    8 u64   checksum XXH3-64 of all that follows, seeded with bytes 0…7 as a word
 //         16    4 u32   raw      bytes of the content                   4096 · grains in the mask
-//         20    4 u32   stored   bytes of the payload                   1…raw; = raw if and only if raw
-//         24   16 hash  hash     of the content: domain block, or delta  not 0
+//         20    4 u32   stored   bytes of the payload                   1…raw; raw with codec raw
+//         only 24   16 hash  hash     of the content, domain block or delta  not 0
 //         40   8w u64   mask     grains that the frame holds            full: all
 //          …            payload
 //
@@ -171,7 +172,8 @@ public enum Frame {
     }
 
     /// The bytes of a frame: `content` is the grains of `mask`, `hash` their hash. What compression
-    /// does not shrink by at least a sixteenth stays raw, because decoding costs more than it saves.
+    /// does not shrink by at least a sixteenth stays raw, because decoding costs more than it
+    /// saves.
     public static func encode(
         _ content: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128, grains: Int,
         codec: Codec = .lz4
@@ -218,8 +220,8 @@ public enum Frame {
         return header
     }
 
-    /// Decodes a frame's content into `target`, which has exactly its raw length, and checks the hash
-    /// of what came out. On an error the target holds garbage.
+    /// Decodes a frame's content into `target`, which has exactly its raw length, and checks the
+    /// hash of what came out. On an error the target holds garbage.
     public static func decode(
         _ frame: UnsafeRawBufferPointer, header: FrameHeader,
         into target: UnsafeMutableRawBufferPointer

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A map node: the stacks of the 1,024 blocks of one chunk. Here the decoded form, which the committer
-// changes and encodes again; reads use MapNodeView on the bytes. A node names its chunk but no volume,
-// because forks share it.
+// A map node: the stacks of the 1,024 blocks of one chunk. Here the decoded form, which the
+// committer changes and encodes again; reads use MapNodeView on the bytes. A node names its chunk
+// but no volume, because forks share it.
 //
 //     offset size type  name        meaning                            valid
 //          0    8 u64   magic       "MRTLNODE"
@@ -84,8 +84,8 @@ public struct MapNode: Equatable, Sendable {
             "nothing lies below a full frame")
     }
 
-    /// BLAKE3-128 over the block size and, for each block there: its number in the volume, the count
-    /// of its frames, and mask and hash of each. Equal digests mean equal content.
+    /// BLAKE3-128 over the block size and, for each block there: its number in the volume, the
+    /// count of its frames, and mask and hash of each. Equal digests mean equal content.
     public func digest() -> Hash128 {
         var hasher = BLAKE3(domain: .chunkDigest)
         hasher.update(integer: UInt64(blockBytes))

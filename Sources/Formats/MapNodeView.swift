@@ -42,7 +42,8 @@ public struct MapNodeView {
         return SparseDirectory.contains(bytes, index)
     }
 
-    /// The stack of block `index` of the chunk; empty if the block reads as zeros. Does not allocate.
+    /// The stack of block `index` of the chunk; empty if the block reads as zeros. Does not
+    /// allocate.
     public func entry(at index: Int) -> StackView {
         guard let position = SparseDirectory.position(bytes, of: index) else {
             return StackView(

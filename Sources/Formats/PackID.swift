@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The name of a pack, as a 48-byte field of other objects and as a key of the object store. A pack's
-// name never changes and is never used twice: the token is random.
+// The name of a pack, as a 48-byte field of other objects and as a key of the object store. A
+// pack's name never changes and is never used twice: the token is random.
 //
 //     offset size type  name     meaning                              valid
 //          0    4 u32   epoch    writer generation that made it       not 0

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Reading a pack from its end: the trailer, then the index that it names. The tables are in Pack.swift.
+// Reading a pack from its end: the trailer, then the index that it names. The tables are in
+// Pack.swift.
 
 public import Primitives
 
@@ -110,8 +111,9 @@ public struct PackIndex: Equatable, Sendable {
         }
     }
 
-    /// Decodes index bytes whose hash was checked, or does not matter. `offset`: where they lie.
-    package init(unhashed bytes: UnsafeRawBufferPointer, offset: UInt32) throws(FormatError) {
+    /// Decodes index bytes whose hash was checked, or does not matter. `offset`: where they lie,
+    /// which is where the last member ends; nil: anywhere.
+    package init(unhashed bytes: UnsafeRawBufferPointer, offset: UInt32?) throws(FormatError) {
         var reader = FieldReader(bytes, format: .packIndex)
         try reader.magic(Pack.indexMagic)
         try reader.version(Pack.version)
@@ -137,7 +139,7 @@ public struct PackIndex: Equatable, Sendable {
             phase = member.kind.phase
             members.append(member)
         }
-        guard end == UInt64(offset) else {
+        guard offset.map({ UInt64($0) == end }) ?? true else {
             throw .badValue(.packIndex, field: "last member", offset: reader.offset, found: end)
         }
         self.members = members

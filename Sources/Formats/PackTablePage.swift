@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A page of the pack table: 1,024 slots, each a pack by its full id with the references into it. Map
-// nodes and chunk entries name packs by slot; a slot is never renumbered, and reused only at zero live.
+// A page of the pack table: 1,024 slots, each a pack by its full id with the references into it.
+// Map nodes and chunk entries name packs by slot; a slot is never renumbered, and reused only at
+// zero live.
 //
 //     offset size type  name     meaning                              valid
 //          0    8 u64   magic    "MRTLPPAG"
@@ -19,8 +20,8 @@
 //         56    8 u64   total    most references there ever were
 //         64    8 u64   bytes    of the pack                          64 … 2^30
 //
-// A reference is a stack element or a chunk entry's node pointer. Pages are not counted: a pack that a
-// page list names is reachable through it.
+// A reference is a stack element or a chunk entry's node pointer. Pages are not counted: a pack
+// that a page list names is reachable through it.
 
 internal import Primitives
 
@@ -125,8 +126,8 @@ public struct PackTablePage: Equatable, Sendable {
     }
 }
 
-/// A page of the pack table over borrowed bytes that its `init(decoding:)` accepted before: constant
-/// time lookups without decoding. Valid only as long as the bytes are.
+/// A page of the pack table over borrowed bytes that its `init(decoding:)` accepted before:
+/// constant time lookups without decoding. Valid only as long as the bytes are.
 public struct PackTablePageView {
     private let bytes: UnsafeRawBufferPointer
 

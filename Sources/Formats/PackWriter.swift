@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Builds a pack in memory, member by member, in the order that the format wants: frames, then nodes,
-// then pages. The bytes come out whole, because a pack is put by one request.
+// Builds a pack in memory, member by member, in the order that the format wants: frames, then
+// nodes, then pages. The bytes come out whole, because a pack is put by one request.
 
 public import Primitives
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Where a frame or another member of a pack lies, with the hash of what must be found there. A frame
-// is named by pack slot, a number in the volume's pack table, because a node holds thousands of them.
+// Where a frame or another member of a pack lies, with the hash of what must be found there. A
+// frame is named by pack slot, a number in the volume's pack table, because a node holds thousands
+// of them.
 //
 // A frame pointer, 28 bytes and the mask:
 //
@@ -10,8 +11,8 @@
 //          0   16 hash  hash    content: domain block or delta           not 0
 //         16    4 u32   slot    pack slot                                < 2^22
 //         20    4 u32   offset  of the frame header in the pack          >= 64
-//         24    4 u32   length  of header and payload                    header < length <= header + block
-//         28   8w u64   mask    grains the frame holds                   not empty, none past the block
+//         24    4 u32   length  of header and payload                    header + 1…header + block
+//         28   8w u64   mask    grains the frame holds                   1 or more, none past block
 //
 // A pack pointer, 72 bytes:
 //

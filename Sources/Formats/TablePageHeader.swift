@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The 64 bytes that start a page of the chunk table or of the pack table. The two kinds have their own
-// magic and tables; see ChunkTablePage.swift and PackTablePage.swift.
+// The 64 bytes that start a page of the chunk table or of the pack table. The two kinds have their
+// own magic and tables; see ChunkTablePage.swift and PackTablePage.swift.
 
 internal import Primitives
 

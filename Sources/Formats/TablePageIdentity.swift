@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Whether validated bytes are the page that was asked for. Pages of both tables are cached under hashes
-// of one domain, so that a damaged page list can lead to a page of the other kind or of another place.
+// Whether validated bytes are the page that was asked for. Pages of both tables are cached under
+// hashes of one domain, so that a damaged page list can lead to a page of the other kind or of
+// another place.
 
 internal import Primitives
 
 extension ChunkTablePageView {
-    /// True if `bytes`, a validated page of some table, are page `index` of a chunk table over blocks
-    /// of `blockBytes`. Does not allocate.
+    /// True if `bytes`, a validated page of some table, are page `index` of a chunk table over
+    /// blocks of `blockBytes`. Does not allocate.
     public static func isPage(
         _ bytes: UnsafeRawBufferPointer, index: UInt32, blockBytes: Int
     ) -> Bool {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Random but valid objects of every binary format, from a seed. The goldens are the objects of one seed.
+// Random but valid objects of every binary format, from a seed. The goldens are the objects of one
+// seed.
 
 import Formats
 import Primitives
