@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Immutable decoded bytes: a block, a flattened stack, a map node or a table page. A reference is the
-// pin: whoever holds one may read, whatever the cache has evicted meanwhile.
+// Immutable decoded bytes: a block, a flattened stack, a map node or a table page. A reference is
+// the pin: whoever holds one may read, whatever the cache has evicted meanwhile.
 
 /// Aligned bytes that never change after they were filled.
 public final class CachedBlock: @unchecked Sendable {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The host-wide cache of clean bytes, keyed by content hash, so that forks of one image share one copy.
-// Striped: each key belongs to one stripe, a bounded S3-FIFO behind a lock held for tens of nanoseconds.
-// A hit allocates nothing. Content is trusted: whoever inserts has verified the hash.
+// The host-wide cache of clean bytes, keyed by content hash, so that forks of one image share one
+// copy. Striped: each key belongs to one stripe, a bounded S3-FIFO behind a lock held for tens of
+// nanoseconds. A hit allocates nothing. Content is trusted: whoever inserts has verified the hash.
 
 public import Primitives
 import Synchronization
@@ -31,12 +31,13 @@ public final class CleanCache: Sendable {
     private let stripes: [Stripe]
     private let mask: UInt64
 
-    /// Few enough stripes that each holds many of the largest blocks, enough that threads seldom meet.
+    /// Few enough stripes that each holds many of the largest blocks, enough that threads seldom
+    /// meet.
     private static let stripeBytesMin = 64 << 20
     private static let stripesMax = 16
 
-    /// `capacityBytes` bounds what the cache references. Blocks evicted while someone reads them come on
-    /// top, for as long as they are read.
+    /// `capacityBytes` bounds what the cache references. Blocks evicted while someone reads them
+    /// come on top, for as long as they are read.
     public init(capacityBytes: Int) {
         precondition(capacityBytes > 0)
         var count = 1
@@ -60,8 +61,8 @@ public final class CleanCache: Sendable {
         stripe(of: hash).queue.withLock { $0.contains(hash) }
     }
 
-    /// Takes over a filled block. If the hash is there already, its block is returned and this one is
-    /// left to the caller. A block too large for a stripe is returned but not kept.
+    /// Takes over a filled block. If the hash is there already, its block is returned and this one
+    /// is left to the caller. A block too large for a stripe is returned but not kept.
     @discardableResult
     public func insert(_ hash: Hash128, _ block: CachedBlock) -> CachedBlock {
         // Evicted blocks are freed after the lock is released.

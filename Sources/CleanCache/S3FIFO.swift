@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// S3-FIFO (Yang and others, SOSP 2023), counted in bytes. New blocks enter a small queue of a tenth of the
-// room; those used there before they reach its end move to the main queue, the others leave behind only
-// their hash in a ghost queue, and a block whose hash is a ghost enters main at once. So a scan passes
-// through the small queue and pushes nothing out of main.
+// S3-FIFO (Yang and others, SOSP 2023), counted in bytes. New blocks enter a small queue of a tenth
+// of the room; those used there before they reach its end move to the main queue, the others leave
+// behind only their hash in a ghost queue, and a block whose hash is a ghost enters main at once.
+// So a scan passes through the small queue and pushes nothing out of main.
 //
 //   insert ─▶ small ──used──▶ main ◀─┐ used: again, with one use less
 //     │         └─unused─▶ ghost     └─┘
 //     └──ghost──────────▶ main ──unused──▶ gone
 //
-// One thing is added: a block that somebody outside holds gets one more round in its queue, since evicting
-// it frees nothing. A fetcher that keeps its blocks until the waiting request has read them therefore
-// finds them here, however small the cache.
+// One thing is added: a block that somebody outside holds gets one more round in its queue, since
+// evicting it frees nothing. A fetcher that keeps its blocks until the waiting request has read
+// them therefore finds them here, however small the cache.
 
 import Primitives
 

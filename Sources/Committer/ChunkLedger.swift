@@ -9,7 +9,8 @@ internal import ObjectStore
 internal import Primitives
 internal import VolumeMap
 
-/// Changes of the chunk table, confined to one commit. The parent's pages are read as they are needed.
+/// Changes of the chunk table, confined to one commit. The parent's pages are read as they are
+/// needed.
 struct ChunkLedger<Store: ObjectStore> {
     private let parent: Root
     private let fetcher: MapFetcher<Store>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Steps 2 and 3a of publishing: from a frozen memtable to packs in the store and the bytes of the commit
-// that names them. Nothing of the volume changes here: if it fails, or the host dies, packs without a
-// commit are left in the store, which nobody refers to, and the same inputs serve for another try.
+// Steps 2 and 3a of publishing: from a frozen memtable to packs in the store and the bytes of the
+// commit that names them. Nothing of the volume changes here: if it fails, or the host dies, packs
+// without a commit are left in the store, which nobody refers to, and the same inputs serve for
+// another try.
 
 public import CleanCache
 internal import Formats
@@ -26,8 +27,9 @@ public struct CommitBuilder<Storage: StorageDirectory, Store: ObjectStore>: Send
 
     /// Verifies the frozen journal, packs what changed, PUTs the packs, and encodes the commit.
     ///
-    /// `random` names the packs. On return all packs are durable in the store; the commit is nowhere
-    /// yet. Fails with `journal` before anything was PUT if a record does not have its checksum.
+    /// `random` names the packs. On return all packs are durable in the store; the commit is
+    /// nowhere yet. Fails with `journal` before anything was PUT if a record does not have its
+    /// checksum.
     public func build(
         _ inputs: CommitInputs<Storage>, random: inout some RandomSource
     ) throws(CommitError) -> PreparedCommit {
@@ -63,8 +65,8 @@ public struct CommitBuilder<Storage: StorageDirectory, Store: ObjectStore>: Send
             root: LocalRoot(commit: commit, bytes: bytes), statistics: statistics)
     }
 
-    /// True if the whole device was zeroed and nothing written since: then nothing refers to any pack,
-    /// and no node has to be read to count that.
+    /// True if the whole device was zeroed and nothing written since: then nothing refers to any
+    /// pack, and no node has to be read to count that.
     private func isAllZeroed(_ inputs: CommitInputs<Storage>) -> Bool {
         inputs.frozen.leafCount == 0 && !inputs.parent.commit.chunkPages.isEmpty
             && inputs.frozen.zeroRanges.contains {

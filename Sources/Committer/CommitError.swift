@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Why building or publishing a commit failed. Facts only; the engine decides what a volume does then:
-// what `isRetryable` says is worth another try, everything else stops committing and keeps the journal.
+// Why building or publishing a commit failed. Facts only; the engine decides what a volume does
+// then: what `isRetryable` says is worth another try, everything else stops committing and keeps
+// the journal.
 
 public import Formats
 public import HostIO

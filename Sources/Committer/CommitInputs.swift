@@ -37,7 +37,8 @@ public struct CommitInputs<Storage: StorageDirectory>: Sendable {
     public var state: CommitState
     public var isFence: Bool
     public var token: Token
-    /// The token of the commit at `sequence - 1`: the parent's, unless the map comes from elsewhere.
+    /// The token of the commit at `sequence - 1`: the parent's, unless the map comes from
+    /// elsewhere.
     public var parentToken: Token
     public var cut: RecordSequence
     public var labelSeconds: UInt64

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One walk over what a frozen memtable holds, in block order, chunk by chunk: each touched block gets a
-// new stack, each changed chunk a new node. Holds one block, one node and the open pack at a time.
+// One walk over what a frozen memtable holds, in block order, chunk by chunk: each touched block
+// gets a new stack, each changed chunk a new node. Holds one block, one node and the open pack at a
+// time.
 
 internal import CleanCache
 internal import Formats
@@ -80,8 +81,8 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
         chunk.firstBlock.rawValue..<chunk.next.firstBlock.rawValue
     }
 
-    /// Chunks with a leaf, and chunks of the parent that a zero range meets: absent ones are skipped
-    /// without a look at each.
+    /// Chunks with a leaf, and chunks of the parent that a zero range meets: absent ones are
+    /// skipped without a look at each.
     private mutating func touchedChunks(
         leaves: [BlockIndex], zeroes: [Range<UInt64>]
     ) throws(CommitError) -> [ChunkIndex] {
@@ -122,8 +123,8 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
         if isChanged { try replace(chunk, with: node) }
     }
 
-    /// Swaps a stack and counts what it let go. What it takes was counted when its frame was stored;
-    /// frames that stay were never let go.
+    /// Swaps a stack and counts what it let go. What it takes was counted when its frame was
+    /// stored; frames that stay were never let go.
     private mutating func replace(
         _ entry: Int, of node: inout MapNode, with frames: [FramePointer]
     ) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Reads what one frozen block was written with: its leaf of the memtable says which journal page holds
-// which grain, and pages that lie one behind the other are read with one call.
+// Reads what one frozen block was written with: its leaf of the memtable says which journal page
+// holds which grain, and pages that lie one behind the other are read with one call.
 
 internal import Formats
 internal import HostIO

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Finding the head of a volume's history: the first key of one listing (keys sort newest first), then
-// probes of the next numbers until one is free, because a listing may be older than the last PUT of
-// another host. Never lists more than one key.
+// Finding the head of a volume's history: the first key of one listing (keys sort newest first),
+// then probes of the next numbers until one is free, because a listing may be older than the last
+// PUT of another host. Never lists more than one key.
 
 internal import Formats
 public import ObjectStore
@@ -15,8 +15,9 @@ public struct HeadFinder<Store: ObjectStore>: Sendable {
 
     public init(store: Store) { self.store = store }
 
-    /// The head with its exact bytes, or nil if the volume has no commit. Fails with `damagedObject`
-    /// naming the key if the head does not decode: an older commit is never served in its place.
+    /// The head with its exact bytes, or nil if the volume has no commit. Fails with
+    /// `damagedObject` naming the key if the head does not decode: an older commit is never served
+    /// in its place.
     public func head(of volume: VolumeID) throws(CommitError) -> LocalRoot? {
         guard let sequence = try headSequence(of: volume) else { return nil }
         return try commit(of: volume, sequence)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The pack table of the commit that is being built: who refers to which pack. A reference is one stack
-// element, or one pointer of the chunk table at a node. Every change of the map reports here what it
-// let go and what it took, so `live` is exact without ever walking the map.
+// The pack table of the commit that is being built: who refers to which pack. A reference is one
+// stack element, or one pointer of the chunk table at a node. Every change of the map reports here
+// what it let go and what it took, so `live` is exact without ever walking the map.
 //
 // A slot that falls to zero leaves the table with this commit and may be handed out by a later one.
 // Slots are never renumbered, because unchanged nodes name them.
@@ -112,7 +112,8 @@ struct PackLedger<Store: ObjectStore> {
     }
 
     /// Slots that are free in the parent, of one page. A long table is probed at another page with
-    /// every commit, so that slots of packs that died long ago come back; else the last page serves.
+    /// every commit, so that slots of packs that died long ago come back; else the last page
+    /// serves.
     private func findFreeSlots() throws(CommitError) -> [PackSlot] {
         guard parent.commit.slotCount > 0 else { return [] }
         let last = PackSlot(parent.commit.slotCount - 1).page

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The end of a commit's last pack: pages of the chunk table and the pack table. A page is written again
-// if it changed, or if it lies in a pack that this commit made worthless, so that no page keeps such a
-// pack alive. A table of one page goes into the commit itself.
+// The end of a commit's last pack: pages of the chunk table and the pack table. A page is written
+// again if it changed, or if it lies in a pack that this commit made worthless, so that no page
+// keeps such a pack alive. A table of one page goes into the commit itself.
 
 internal import CleanCache
 internal import Formats
@@ -94,8 +94,8 @@ extension PackSink {
             digest: digest)
     }
 
-    /// The last pack holds pages one of which says how large the pack is: their sizes do not depend on
-    /// what they say.
+    /// The last pack holds pages one of which says how large the pack is: their sizes do not depend
+    /// on what they say.
     private mutating func setLastPackBytes(
         chunkSizes: [Int], packPages: [UInt32], in counted: inout PackLedger<Store>.Result
     ) {
@@ -109,8 +109,8 @@ extension PackSink {
         counted.pages[slot.page]?[slot.indexInPage] = entry
     }
 
-    /// Puts the fresh pages of a table where they belong, and into the cache: the next commit and the
-    /// next reader want them.
+    /// Puts the fresh pages of a table where they belong, and into the cache: the next commit and
+    /// the next reader want them.
     private mutating func write<Page>(
         _ plan: TablePlan, pages: [UInt32: Page], encode: (Page) -> [UInt8], isChunkTable: Bool
     ) -> PageList {

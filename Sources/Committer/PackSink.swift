@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Where a commit's frames, nodes and pages go: one pack is open at a time, and it is PUT when its frames
-// reach the target, or its nodes half of that. Nodes wait until then, because a pack holds them behind
-// its frames; their places become known when it closes. Memory is bounded by one pack, not by a commit.
+// Where a commit's frames, nodes and pages go: one pack is open at a time, and it is PUT when its
+// frames reach the target, or its nodes half of that. Nodes wait until then, because a pack holds
+// them behind its frames; their places become known when it closes. Memory is bounded by one pack,
+// not by a commit.
 //
 //   frame, frame, … node, node, …   ─▶ PUT, next pack …   last pack: … pages, index ─▶ PUT
 
@@ -163,8 +164,8 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         try put(key, bytes)
     }
 
-    /// The key holds a random token of ours: if it is taken, then by an earlier try of this very call
-    /// whose answer was lost.
+    /// The key holds a random token of ours: if it is taken, then by an earlier try of this very
+    /// call whose answer was lost.
     private func put(_ key: String, _ bytes: [UInt8]) throws(CommitError) {
         do throws(ObjectStoreError) {
             switch try store.putIfAbsent(key, bytes) {

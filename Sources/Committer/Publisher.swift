@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Publishing a commit: one create-if-absent of its key, and what the answer means. The bytes come from
-// `root/<seq>.pending` and are never made anew for a number that was tried, so that asking again, after
-// a time-out or a restart, can only find the own commit or somebody else's.
+// Publishing a commit: one create-if-absent of its key, and what the answer means. The bytes come
+// from `root/<seq>.pending` and are never made anew for a number that was tried, so that asking
+// again, after a time-out or a restart, can only find the own commit or somebody else's.
 //
 //   PUT ─ created ───────────────────────────────▶ published
 //       ─ exists ─ GET ─ the same token and bytes ▶ published     (an earlier try went through)
@@ -50,8 +50,9 @@ public struct Publisher<Store: ObjectStore>: Sendable {
 
     public init(store: Store) { self.store = store }
 
-    /// Step 4 of publishing. `root` is what `root/<seq>.pending` holds. Fails with `store` if the store
-    /// refuses the request for good, with `damagedObject` if the key holds something unreadable.
+    /// Step 4 of publishing. `root` is what `root/<seq>.pending` holds. Fails with `store` if the
+    /// store refuses the request for good, with `damagedObject` if the key holds something
+    /// unreadable.
     public func publish(_ root: LocalRoot) throws(CommitError) -> PublishOutcome {
         let key = CommitKey.key(root.commit.volume, root.commit.sequence)
         do throws(ObjectStoreError) {

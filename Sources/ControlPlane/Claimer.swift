@@ -3,16 +3,17 @@
 //
 // Opening a volume for writing: from what it starts, and who else may have it.
 //
-//   local root `open`, made here, nothing unresolved that ends it ─▶ serve at once, head unconfirmed
-//   else ask the store for the head:
-//     head = local root, `open`, made here ───────────────────────▶ it is ours: serve, head confirmed
-//     head = local root otherwise ────────────────────────────────▶ fence; the journal is adopted
-//     head ≠ local root, or none ─────────────────────────────────▶ root removed, journal set aside, fence
+//   local root `open`, made here, nothing unresolved that ends it ─▶ serve at once, head
+//   unconfirmed else ask the store for the head:
+//     head = local root, `open`, made here ───────────────────────▶ it is ours: serve, head
+//     confirmed head = local root otherwise ────────────────────────────────▶ fence; the journal is
+//     adopted head ≠ local root, or none ─────────────────────────────────▶ root removed, journal
+//     set aside, fence
 //
-// The order of a claim's local steps makes every crash end in one of these again: the stale root goes
-// first (nothing can be served), then the journal is renamed, then the pending fence is durable, then
-// the identity says "made here", then the fence is PUT. A pending fence is resolved before anything is
-// served, so an identity that is early harms nothing.
+// The order of a claim's local steps makes every crash end in one of these again: the stale root
+// goes first (nothing can be served), then the journal is renamed, then the pending fence is
+// durable, then the identity says "made here", then the fence is PUT. A pending fence is resolved
+// before anything is served, so an identity that is early harms nothing.
 
 import Committer
 import Documents
@@ -258,7 +259,8 @@ struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
                 remedy: "stop the other writer, then try again")
         }
 
-        /// Nothing local belongs to the head. The root goes before the journal: see the file's head.
+        /// Nothing local belongs to the head. The root goes before the journal: see the file's
+        /// head.
         private mutating func abandonLocal(epoch: Epoch) throws(UserError) {
             let root = current
             try explainCommit(what) { () throws(CommitError) in try roots.removeAll() }
@@ -278,7 +280,8 @@ struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
             fence.state = .open
             fence.isFence = true
             fence.labelSeconds = claimer.clock.wallSeconds
-            // A copy of the directory may be older than its original: it does not count as one's own.
+            // A copy of the directory may be older than its original: it does not count as one's
+            // own.
             let isOwn = adopts && isMadeHere
             if head.state == .open, !isOwn, head.uncleanTakeover == nil {
                 // The oldest one that nobody acknowledged is kept: what may be lost begins there.

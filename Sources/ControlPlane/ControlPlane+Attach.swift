@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// From names to running volumes. A writer is claimed at the first attach and then stays; a read-only view
-// claims nothing, pins its commit by a reader ref, and goes with its last client.
+// From names to running volumes. A writer is claimed at the first attach and then stays; a
+// read-only view claims nothing, pins its commit by a reader ref, and goes with its last client.
 
 import Committer
 import Documents
@@ -12,8 +12,9 @@ import ObjectStore
 public import Primitives
 
 extension ControlPlane {
-    /// Makes sure that what `name` means runs here: `NAME`, read-only `NAME@SEQ`, `tag:T`, `base:B`. Called
-    /// at a client's attach; the claim of an export that nobody opened yet happens here.
+    /// Makes sure that what `name` means runs here: `NAME`, read-only `NAME@SEQ`, `tag:T`,
+    /// `base:B`. Called at a client's attach; the claim of an export that nobody opened yet happens
+    /// here.
     public func attach(_ name: String) throws(UserError) -> Attachment {
         let what = "cannot attach \(name.prefix(300))"
         if let plain = RefName(name) {
@@ -33,8 +34,8 @@ extension ControlPlane {
         return try view(pointer, name: candidate.text, what)
     }
 
-    /// The last client of a read-only view has left: its pin goes. A writer stays. Harmless if it does not
-    /// run.
+    /// The last client of a read-only view has left: its pin goes. A writer stays. Harmless if it
+    /// does not run.
     public func release(_ served: ServedVolume) {
         guard served.snapshot != nil else { return }
         endView(served) {
@@ -45,8 +46,8 @@ extension ControlPlane {
 
     // MARK: Writers
 
-    /// What is served without asking the store must be known without it; a name that was never seen is
-    /// looked up.
+    /// What is served without asking the store must be known without it; a name that was never seen
+    /// is looked up.
     private func knownExport(_ name: RefName, _ what: String) throws(UserError) -> ExportRef {
         if let known = table.ref(name), known.state == .live { return known }
         return try liveExport(name, what)
@@ -64,8 +65,8 @@ extension ControlPlane {
         return attachment
     }
 
-    /// With the export's lock held. A volume that runs is left as it is, unless `asksStore`: then one that
-    /// was fenced or failed is taken off first, and claimed anew.
+    /// With the export's lock held. A volume that runs is left as it is, unless `asksStore`: then
+    /// one that was fenced or failed is taken off first, and claimed anew.
     func attachWriter(
         _ ref: ExportRef, _ what: String, asksStore: Bool = false, isForced: Bool = false
     ) throws(UserError) -> Attachment {
@@ -143,7 +144,8 @@ extension ControlPlane {
         "\(served.volume)@\(served.snapshot ?? .none)"
     }
 
-    /// Pins the commit by a reader ref, where one may be written: read-only credentials read unpinned.
+    /// Pins the commit by a reader ref, where one may be written: read-only credentials read
+    /// unpinned.
     func pinByReader(
         _ commit: CommitPointer, purpose: ReaderRef.Purpose, _ what: String
     ) throws(UserError) -> (root: LocalRoot, reader: Token?) {
@@ -192,8 +194,8 @@ extension ControlPlane {
             labelSeconds: commit.labelSeconds)
     }
 
-    /// The newest commit of an export, made now if it is served here. `isCurrent` is false if writes after
-    /// it may exist elsewhere. With the export's lock held.
+    /// The newest commit of an export, made now if it is served here. `isCurrent` is false if
+    /// writes after it may exist elsewhere. With the export's lock held.
     func lastCommit(
         of ref: ExportRef, reason: CommitReason, _ what: String
     ) throws(UserError) -> (pointer: CommitPointer, isCurrent: Bool) {

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // The end of an export here (its volume stays), and the end of its volume. What was acknowledged is
-// committed before a plain delete takes anything away. A purge publishes the terminal commit first and
-// frees the name last, so that a repeat finds the work where it stopped.
+// committed before a plain delete takes anything away. A purge publishes the terminal commit first
+// and frees the name last, so that a repeat finds the work where it stopped.
 
 import Committer
 import Documents
@@ -13,9 +13,9 @@ import ObjectStore
 public import Primitives
 
 extension ControlPlane {
-    /// Drains, takes the export off this host with its local cache, and says `detached` in the store. With
-    /// `purge` its snapshots and its volume go too, committed or not. A name that is gone already is
-    /// success; one that never was is `notFound`.
+    /// Drains, takes the export off this host with its local cache, and says `detached` in the
+    /// store. With `purge` its snapshots and its volume go too, committed or not. A name that is
+    /// gone already is success; one that never was is `notFound`.
     public func delete(_ name: String, purge: Bool) throws(UserError) {
         let what = "cannot delete \(name.prefix(140))"
         let name = try validName(name, what)
@@ -100,8 +100,8 @@ extension ControlPlane {
         try removeLocal(ref.volume, all: true, what)
     }
 
-    /// The volume's last commit, for ever: whoever still has it open is fenced, whoever is about to create
-    /// it finds it ended.
+    /// The volume's last commit, for ever: whoever still has it open is fenced, whoever is about to
+    /// create it finds it ended.
     private func publishTerminal(_ ref: ExportRef, _ what: String) throws(UserError) {
         for _ in 0..<Self.changesMax {
             let head = try explainCommit(what) { () throws(CommitError) in

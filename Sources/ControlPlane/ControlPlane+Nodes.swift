@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Beats say who serves what, and the end of a node's service. Beats decide convenience only: they let a
-// claim be refused with the name of the host to look at. Safety is the epoch alone, whatever the clocks.
+// Beats say who serves what, and the end of a node's service. Beats decide convenience only: they
+// let a claim be refused with the name of the host to look at. Safety is the epoch alone, whatever
+// the clocks.
 
 import Documents
 import Formats
@@ -23,8 +24,8 @@ final class BeatBook: Sendable {
 }
 
 extension ControlPlane {
-    /// Says in the store what this node serves for writing; takes that back when it is nothing. Call every
-    /// minute or so, and after a claim.
+    /// Says in the store what this node serves for writing; takes that back when it is nothing.
+    /// Call every minute or so, and after a claim.
     public func beat() throws(UserError) {
         try beats.writing.withLock(["beat"]) { () throws(UserError) in
             try writeBeat("cannot say what this node serves")
@@ -102,8 +103,8 @@ extension ControlPlane {
         return failed.withLock { $0 }
     }
 
-    /// Closes every volume cleanly; what the store has not taken by `deadline` is left open, its journal
-    /// kept. Call when no more requests come.
+    /// Closes every volume cleanly; what the store has not taken by `deadline` is left open, its
+    /// journal kept. Call when no more requests come.
     public func shutdown(
         deadline: Instant, run: JobRunner = sequentially
     ) -> ShutdownReport {

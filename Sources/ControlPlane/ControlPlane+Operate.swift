@@ -54,8 +54,8 @@ extension ControlPlane {
         return status
     }
 
-    /// Serves here a volume that is not, claiming it if it is read-write. One that was fenced or failed
-    /// here is claimed anew. `force` takes it over from a live node.
+    /// Serves here a volume that is not, claiming it if it is read-write. One that was fenced or
+    /// failed here is claimed anew. `force` takes it over from a live node.
     public func open(_ name: String, force: Bool) throws(UserError) -> ExportInfo {
         let what = "cannot open \(name.prefix(140))"
         let name = try validName(name, what)
@@ -109,8 +109,8 @@ extension ControlPlane {
         }
     }
 
-    /// Publishes a commit with an older one's content at the current size. The state before is kept as a
-    /// snapshot. Refused while a client has the volume open for writing.
+    /// Publishes a commit with an older one's content at the current size. The state before is kept
+    /// as a snapshot. Refused while a client has the volume open for writing.
     public func rollback(
         _ name: String, toSequence sequence: UInt64
     ) throws(UserError) -> RollbackReply {

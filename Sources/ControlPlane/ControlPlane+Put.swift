@@ -3,13 +3,13 @@
 //
 // PUT of an export: create, fork, attach again, grow, or find that nothing is to be done.
 //
-//   no ref, deleted ──▶ ref `creating` (volume id and source are fixed) ──▶ first commit ──▶ ref `live`
-//   creating        ──▶ the same steps from where they stopped
+//   no ref, deleted ──▶ ref `creating` (volume id and source are fixed) ──▶ first commit ──▶ ref
+//   `live` creating        ──▶ the same steps from where they stopped
 //   detached        ──▶ `live`; a fork from a snapshot of the same name makes a new volume
 //   live            ──▶ larger: grow; else nothing
 //
-// Every step is a create-if-absent of something the ref determines, so that a repeat after a crash, or
-// another host with the same request, ends in the same export.
+// Every step is a create-if-absent of something the ref determines, so that a repeat after a crash,
+// or another host with the same request, ends in the same export.
 
 import Committer
 import Documents
@@ -186,7 +186,8 @@ extension ControlPlane {
         return try finish(ref, isFresh: true, point: fork?.point, what)
     }
 
-    /// Above every number that the name has had, so that a snapshot's number names one commit for ever.
+    /// Above every number that the name has had, so that a snapshot's number names one commit for
+    /// ever.
     private func firstFree(
         _ name: RefName, after previous: ExportRef?, _ what: String
     ) throws(UserError) -> CommitSequence {

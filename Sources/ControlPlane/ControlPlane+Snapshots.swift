@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Snapshots and tags. A snapshot is a commit and a ref to it; its number is the commit's, so that an
-// unchanged volume gives the same number again. A tag is a name for a commit that may move.
+// Snapshots and tags. A snapshot is a commit and a ref to it; its number is the commit's, so that
+// an unchanged volume gives the same number again. A tag is a name for a commit that may move.
 
 import Committer
 import Documents
@@ -11,8 +11,8 @@ import ObjectStore
 public import Primitives
 
 extension ControlPlane {
-    /// Commits everything acknowledged and names the commit. The reply comes after the ref exists. Of an
-    /// export served elsewhere it names the last commit.
+    /// Commits everything acknowledged and names the commit. The reply comes after the ref exists.
+    /// Of an export served elsewhere it names the last commit.
     public func snapshot(_ name: String, tag: String?) throws(UserError) -> SnapshotInfo {
         let what = "cannot snapshot \(name.prefix(140))"
         let name = try validName(name, what)
@@ -92,7 +92,8 @@ extension ControlPlane {
         return ref
     }
 
-    /// Makes the snapshot's ref, pinned. One that is there already names this commit or none of ours.
+    /// Makes the snapshot's ref, pinned. One that is there already names this commit or none of
+    /// ours.
     func keepSnapshot(
         of name: RefName, _ commit: CommitPointer, tag: RefName?, _ what: String
     ) throws(UserError) -> SnapshotRef {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What a name in a request stands for: the refs behind sources of forks, pinned attaches and manifests.
+// What a name in a request stands for: the refs behind sources of forks, pinned attaches and
+// manifests.
 
 import Committer
 import Documents
@@ -17,7 +18,8 @@ struct ResolvedFork {
 }
 
 extension ControlPlane {
-    /// The first candidate that exists, with the commit it names now. Locks nothing, commits nothing.
+    /// The first candidate that exists, with the commit it names now. Locks nothing, commits
+    /// nothing.
     func find(
         _ source: ForkSource, _ what: String
     ) throws(UserError) -> (candidate: ForkSource.Candidate, commit: CommitPointer)? {
@@ -57,8 +59,8 @@ extension ControlPlane {
             remedy: "see martlet list, martlet snapshots NAME and martlet tags")
     }
 
-    /// The commit to fork. An export that is served here commits first. With the locks of `name` and of all
-    /// exports among the candidates held.
+    /// The commit to fork. An export that is served here commits first. With the locks of `name`
+    /// and of all exports among the candidates held.
     func resolve(
         _ source: ForkSource, for name: RefName, _ what: String
     ) throws(UserError) -> ResolvedFork {
@@ -86,8 +88,8 @@ extension ControlPlane {
                 isCurrent: isCurrent))
     }
 
-    /// `bases/NAME` (or a tag of that name), `tags/NAME`, `snapshots/NAME@SEQ`, `exports/NAME`. Fails with
-    /// `notFound`.
+    /// `bases/NAME` (or a tag of that name), `tags/NAME`, `snapshots/NAME@SEQ`, `exports/NAME`.
+    /// Fails with `notFound`.
     public func manifest(prefix: String, name: String) throws(UserError) -> ManifestInfo {
         let what = "cannot find the manifest \(prefix.prefix(20))/\(name.prefix(300))"
         let source: ForkSource

@@ -16,8 +16,8 @@ extension ControlPlane {
     private static var repositoryName: String { "repository.json" }
 
     /// Creates or verifies `martlet.json`, learns all exports, removes this node's own reader refs.
-    /// With the store away only what the cache directory knows is known, and the report says so: call
-    /// `refresh` until it succeeds. `run` may read refs on several threads.
+    /// With the store away only what the cache directory knows is known, and the report says so:
+    /// call `refresh` until it succeeds. `run` may read refs on several threads.
     public func start(run: JobRunner = sequentially) throws(UserError) -> StartReport {
         let what = "cannot start"
         try learnLocal(what)
@@ -41,8 +41,8 @@ extension ControlPlane {
             repository: repository.id, isStoreReachable: true, exports: list().count)
     }
 
-    /// Exports whose writes of before the start may lie in a journal here. Attach them at start, so that
-    /// what was acknowledged reaches the store.
+    /// Exports whose writes of before the start may lie in a journal here. Attach them at start, so
+    /// that what was acknowledged reaches the store.
     public func exportsOpenHere() -> [String] {
         table.refs.filter { ref in
             ref.state == .live && !ref.isReadOnly && table.attachment(ref.name) == nil
@@ -128,8 +128,8 @@ extension ControlPlane {
         if let first = failure.withLock({ $0 }) { throw first }
     }
 
-    /// A reader ref of this node that is there at start pins nothing any more. A failure costs space
-    /// only, until the next start.
+    /// A reader ref of this node that is there at start pins nothing any more. A failure costs
+    /// space only, until the next start.
     private func removeOwnReaders(_ what: String) {
         let refs = refs(what)
         guard let keys = try? refs.keys(prefix: RefKey.readersPrefix) else { return }

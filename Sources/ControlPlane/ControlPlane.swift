@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Names and life cycle: the shared core of all operations. Every public method blocks until what it says
-// is durable in the store, may be called from any thread, and may be repeated: a repeated call finishes
-// what a crash interrupted. Calls for one name are serialised; calls for different names run at one
-// time. The operations are in the extensions, one file for each topic.
+// Names and life cycle: the shared core of all operations. Every public method blocks until what it
+// says is durable in the store, may be called from any thread, and may be repeated: a repeated call
+// finishes what a crash interrupted. Calls for one name are serialised; calls for different names
+// run at one time. The operations are in the extensions, one file for each topic.
 
 import Committer
 public import Documents
@@ -101,8 +101,8 @@ public final class ControlPlane<Host: VolumeHost, Store: ObjectStore>: Sendable 
         return name
     }
 
-    /// The export's newest ref, as the store has it. Fails with `notFound` if there is none, or if it
-    /// was deleted.
+    /// The export's newest ref, as the store has it. Fails with `notFound` if there is none, or if
+    /// it was deleted.
     func export(_ name: RefName, _ what: String) throws(UserError) -> ExportRef {
         guard let ref = try newest(name, what), ref.state != .deleted else {
             throw unknown(name, what)
@@ -144,8 +144,8 @@ public final class ControlPlane<Host: VolumeHost, Store: ObjectStore>: Sendable 
             remedy: "see martlet list for those that exist")
     }
 
-    /// Changes the ref by the next number of its series. `change` sees the ref that holds and returns nil
-    /// if nothing is to be done; it is asked again if another host was faster.
+    /// Changes the ref by the next number of its series. `change` sees the ref that holds and
+    /// returns nil if nothing is to be done; it is asked again if another host was faster.
     @discardableResult
     func update(
         _ name: RefName, _ what: String,

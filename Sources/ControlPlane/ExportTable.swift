@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What this node knows: the newest ref of every export it has seen, what runs here under which name, and
-// the reader refs of its read-only views. Memory only; the store and the cache directory are the truth.
+// What this node knows: the newest ref of every export it has seen, what runs here under which
+// name, and the reader refs of its read-only views. Memory only; the store and the cache directory
+// are the truth.
 
 import Documents
 import Primitives

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What to fork, as people spell it, and the refs that each spelling may mean, in the order of lookup.
+// What to fork, as people spell it, and the refs that each spelling may mean, in the order of
+// lookup.
 
 import Documents
 public import Primitives
@@ -30,8 +31,8 @@ public struct ForkSource: Equatable, Sendable {
     /// Never empty; the first that exists is meant.
     let candidates: [Candidate]
 
-    /// `export:NAME`, `snapshot:NAME@SEQ`, `tag:T`, `base:B`, `NAME@SEQ`, or a bare name, which is looked
-    /// up as export, tag and base.
+    /// `export:NAME`, `snapshot:NAME@SEQ`, `tag:T`, `base:B`, `NAME@SEQ`, or a bare name, which is
+    /// looked up as export, tag and base.
     public init(from text: String) throws(UserError) {
         self.text = text
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)

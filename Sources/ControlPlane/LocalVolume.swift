@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A volume's directory in the cache, as the control plane uses it. The engine owns `journal/` while the
-// volume runs, the committer `root/`; here are the small documents beside them, and what becomes of a
-// journal that does not belong to the head.
+// A volume's directory in the cache, as the control plane uses it. The engine owns `journal/` while
+// the volume runs, the committer `root/`; here are the small documents beside them, and what
+// becomes of a journal that does not belong to the head.
 //
 //   <cache>/volumes/<volume-id>/identity.json      where this copy was made
 //                               export.json        the export's ref, for a start without the store
@@ -99,8 +99,9 @@ struct LocalVolume<Storage: StorageDirectory>: Sendable {
 
     // MARK: Journal
 
-    /// Renames the journal, if it holds anything, so that no start replays it. Durable on return; the
-    /// root it continued must be gone before. `root` goes with it, so that what it holds can be told.
+    /// Renames the journal, if it holds anything, so that no start replays it. Durable on return;
+    /// the root it continued must be gone before. `root` goes with it, so that what it holds can be
+    /// told.
     func setJournalAside(epoch: Epoch, root: [UInt8]?) throws(HostIOError) {
         guard try directory.exists(Self.journalName) else { return }
         let journal = try directory.directory(Self.journalName, create: false)
@@ -121,8 +122,8 @@ struct LocalVolume<Storage: StorageDirectory>: Sendable {
         try directory.list().filter { $0.hasPrefix(Self.salvagePrefix) }
     }
 
-    /// Removes the volume from this host. Journals that were set aside stay unless `all`. The root goes
-    /// first, so that a crash in between leaves nothing that could be served.
+    /// Removes the volume from this host. Journals that were set aside stay unless `all`. The root
+    /// goes first, so that a crash in between leaves nothing that could be served.
     func remove(all: Bool, from cache: Storage) throws(HostIOError) {
         let kept = all ? [] : try salvage()
         try empty("root")

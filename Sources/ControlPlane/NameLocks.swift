@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One operation at a time for each name. Operations on several names take their locks in order of the
-// names, so that two of them never wait for one another.
+// One operation at a time for each name. Operations on several names take their locks in order of
+// the names, so that two of them never wait for one another.
 
 import Primitives
 import Synchronization

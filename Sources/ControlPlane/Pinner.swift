@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Pins: every new ref to a commit is made so that the collector cannot delete what it needs. Read the
-// number of the last collection run, create the ref, read the commit again, read the condemned sets: if
-// anything needed is listed, undo and refuse; if two runs ended meanwhile, start over. No clocks.
+// Pins: every new ref to a commit is made so that the collector cannot delete what it needs. Read
+// the number of the last collection run, create the ref, read the commit again, read the condemned
+// sets: if anything needed is listed, undo and refuse; if two runs ended meanwhile, start over. No
+// clocks.
 
 import Committer
 import Documents
@@ -18,8 +19,8 @@ struct Pinner<Store: ObjectStore> {
 
     private var what: String { refs.what }
 
-    /// Makes the commit safe by `create`, which is undone if that fails, and returns it. `create` says
-    /// whether the ref is new: one that was there has been checked before.
+    /// Makes the commit safe by `create`, which is undone if that fails, and returns it. `create`
+    /// says whether the ref is new: one that was there has been checked before.
     func pin(
         _ pointer: CommitPointer, create: () throws(UserError) -> Bool,
         undo: () throws(UserError) -> Void

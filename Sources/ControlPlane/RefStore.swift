@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Reading and creating refs. Nothing is ever overwritten: a change is the next number of a series, and
-// who finds the number taken reads again and decides anew. A PUT whose answer was lost is recognised by
-// its bytes when it is repeated.
+// Reading and creating refs. Nothing is ever overwritten: a change is the next number of a series,
+// and who finds the number taken reads again and decides anew. A PUT whose answer was lost is
+// recognised by its bytes when it is repeated.
 
 import Documents
 import ObjectStore

@@ -7,7 +7,8 @@
 public import Documents
 public import Primitives
 
-/// PUT of an export. What is nil is not asked for: a new export takes the default, an existing one stays.
+/// PUT of an export. What is nil is not asked for: a new export takes the default, an existing one
+/// stays.
 public struct PutRequest: Equatable, Sendable {
     public var size: ByteCount?
     public var blockBytes: Int?
@@ -46,7 +47,8 @@ public struct ExportInfo: Equatable, Sendable {
 public struct ForkPoint: Equatable, Sendable {
     public let name: String
     public let sequence: CommitSequence
-    /// Seconds since that commit was made, by the clocks of two hosts. Zero if it was made for the fork.
+    /// Seconds since that commit was made, by the clocks of two hosts. Zero if it was made for the
+    /// fork.
     public let ageSeconds: UInt64
     /// False if the source is served elsewhere: writes after that commit are not in the fork.
     public let isCurrent: Bool
@@ -121,7 +123,8 @@ public struct Attachment: Equatable, Sendable {
 /// What start found.
 public struct StartReport: Equatable, Sendable {
     public let repository: Token?
-    /// False if the store is away: only what the cache directory knows can be served until `refresh`.
+    /// False if the store is away: only what the cache directory knows can be served until
+    /// `refresh`.
     public let isStoreReachable: Bool
     public let exports: Int
 }
@@ -136,5 +139,6 @@ public struct ShutdownReport: Equatable, Sendable {
     public init() {}
 }
 
-/// Runs jobs, all of them, and returns when the last has ended. The caller decides on how many threads.
+/// Runs jobs, all of them, and returns when the last has ended. The caller decides on how many
+/// threads.
 public typealias JobRunner = @Sendable (_ jobs: [@Sendable () -> Void]) -> Void

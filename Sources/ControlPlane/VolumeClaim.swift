@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The outcome of opening a volume: from which commit it starts, and what of this host's journal belongs
-// to it.
+// The outcome of opening a volume: from which commit it starts, and what of this host's journal
+// belongs to it.
 
 public import Committer
 public import HostIO
@@ -26,9 +26,10 @@ public struct WriterClaim<Storage: StorageDirectory>: Sendable {
     public let directory: Storage
     /// True: replay `journal/` beyond the root's cut. False: there is none, it was set aside.
     public let adoptsJournal: Bool
-    /// False if the volume is served without having asked the store: nothing may be published before
-    /// the head is seen to equal the root.
+    /// False if the volume is served without having asked the store: nothing may be published
+    /// before the head is seen to equal the root.
     public let isHeadConfirmed: Bool
-    /// A commit behind the root whose PUT is not resolved: publish these bytes before anything else.
+    /// A commit behind the root whose PUT is not resolved: publish these bytes before anything
+    /// else.
     public let pending: LocalRoot?
 }

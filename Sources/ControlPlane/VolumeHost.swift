@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // How the control plane reaches running volumes. The daemon implements it by messages to shards and
-// waits for their answers; tests implement it in memory. Calls block, come from any thread, and for one
-// volume never overlap but for `status` and `clientCounts`.
+// waits for their answers; tests implement it in memory. Calls block, come from any thread, and for
+// one volume never overlap but for `status` and `clientCounts`.
 
 public import Committer
 public import HostIO
@@ -12,8 +12,8 @@ public import Primitives
 /// Names a volume that runs on this host.
 public struct ServedVolume: Hashable, Sendable {
     public let volume: VolumeID
-    /// Nil for the volume itself, as its one writer. Else a read-only view of that commit, which may
-    /// run beside it.
+    /// Nil for the volume itself, as its one writer. Else a read-only view of that commit, which
+    /// may run beside it.
     public let snapshot: CommitSequence?
 
     public init(_ volume: VolumeID, snapshot: CommitSequence? = nil) {
@@ -63,19 +63,20 @@ public struct ClientCounts: Equatable, Sendable {
 public protocol VolumeHost: Sendable {
     associatedtype Storage: StorageDirectory
 
-    /// Recovers what `claim` says is to be recovered, and puts the volume into a shard. On return it
-    /// serves. Failure leaves nothing running.
+    /// Recovers what `claim` says is to be recovered, and puts the volume into a shard. On return
+    /// it serves. Failure leaves nothing running.
     func attach(_ claim: VolumeClaim<Storage>) throws(UserError)
 
-    /// Publishes everything acknowledged before the call; the head itself if there is nothing. `deadline`
-    /// bounds the wait for the store: then `storeAway`, and nothing has changed.
+    /// Publishes everything acknowledged before the call; the head itself if there is nothing.
+    /// `deadline` bounds the wait for the store: then `storeAway`, and nothing has changed.
     func commitAll(
         _ volume: VolumeID, reason: CommitReason, deadline: Instant?
     ) throws(UserError) -> CommitSummary
 
-    /// Ends the volume's sessions and takes it off its shard. With `clean` everything is committed first
-    /// and the last commit says `clean`; if that fails the volume stays and serves on. Without, what is
-    /// not committed stays in the journal. Absent is success (and nil, as it is for a snapshot).
+    /// Ends the volume's sessions and takes it off its shard. With `clean` everything is committed
+    /// first and the last commit says `clean`; if that fails the volume stays and serves on.
+    /// Without, what is not committed stays in the journal. Absent is success (and nil, as it is
+    /// for a snapshot).
     @discardableResult
     func detach(
         _ served: ServedVolume, clean: Bool, deadline: Instant?
@@ -84,9 +85,9 @@ public protocol VolumeHost: Sendable {
     /// Grows the volume: returns after the journal record is synced.
     func resize(_ volume: VolumeID, to size: ByteCount) throws(UserError)
 
-    /// Publishes a commit with the tables of `target` at the volume's size and block size. Fails with
-    /// `conflict` if a client has the volume open for writing, checked in the turn that does it; until it
-    /// ends nobody may write.
+    /// Publishes a commit with the tables of `target` at the volume's size and block size. Fails
+    /// with `conflict` if a client has the volume open for writing, checked in the turn that does
+    /// it; until it ends nobody may write.
     func rollback(
         _ volume: VolumeID, to target: LocalRoot
     ) throws(UserError) -> CommitSummary

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What all documents share: a kind and a version inside, one canonical encoding, a decoder that refuses
-// unknown keys by name, and a bound on size. A document is encoded on one line that ends in a newline.
+// What all documents share: a kind and a version inside, one canonical encoding, a decoder that
+// refuses unknown keys by name, and a bound on size. A document is encoded on one line that ends in
+// a newline.
 
 public import Primitives
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// `refs/exports/<name>/<~n>`: which volume a name means, what was asked for, and what became of it. The
-// request is kept as it was made, so that repeating it is recognised whatever has changed since.
+// `refs/exports/<name>/<~n>`: which volume a name means, what was asked for, and what became of it.
+// The request is kept as it was made, so that repeating it is recognised whatever has changed
+// since.
 
 public import Primitives
 
@@ -90,7 +91,8 @@ public struct CommitPointer: Hashable, Sendable {
 
 /// What an export was forked from.
 public struct ExportOrigin: Equatable, Sendable {
-    /// The source in its one canonical spelling: `export:NAME`, `snapshot:NAME@SEQ`, `tag:T`, `base:B`.
+    /// The source in its one canonical spelling: `export:NAME`, `snapshot:NAME@SEQ`, `tag:T`,
+    /// `base:B`.
     public let name: String
     public let commit: CommitPointer
 

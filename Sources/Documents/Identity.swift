@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// `identity.json` of a volume's directory in the cache: where this journal and root were made. A copy of
-// the directory on another machine, or in another cache directory, does not match, and is then never
-// served without asking the store.
+// `identity.json` of a volume's directory in the cache: where this journal and root were made. A
+// copy of the directory on another machine, or in another cache directory, does not match, and is
+// then never served without asking the store.
 
 public import Primitives
 
@@ -48,8 +48,8 @@ public struct Identity: Document {
     }
 }
 
-/// `failed` of a volume's directory: why it was closed for writing. While it is there no start serves
-/// the volume for writing, since its journal may lack what was flushed.
+/// `failed` of a volume's directory: why it was closed for writing. While it is there no start
+/// serves the volume for writing, since its journal may lack what was flushed.
 public struct FailedMark: Document {
     public static let kind = "failed"
     static let reasonBytesMax = 4096

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The subset of JSON that documents are written in, with one encoding per value: objects with sorted
-// keys, arrays, strings, whole numbers of 64 bits, booleans; no null, no fractions, no signs, no
-// duplicate keys. Own code because documents are formats: their bytes must not depend on the release
-// of a library, and their decoder refuses what a general one forgives.
+// The subset of JSON that documents are written in, with one encoding per value: objects with
+// sorted keys, arrays, strings, whole numbers of 64 bits, booleans; no null, no fractions, no
+// signs, no duplicate keys. Own code because documents are formats: their bytes must not depend on
+// the release of a library, and their decoder refuses what a general one forgives.
 
 /// A value of a document.
 public indirect enum JSONValue: Equatable, Sendable {

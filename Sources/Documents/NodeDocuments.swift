@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What nodes and the collector leave for others to read: who serves what (convenience, never safety),
-// and what a collection run condemned.
+// What nodes and the collector leave for others to read: who serves what (convenience, never
+// safety), and what a collection run condemned.
 
 public import Primitives
 
-/// `nodes/<node>/<~n>`: the volumes that a node serves for writing. A node deletes its older beats, and
-/// all of them when it serves nothing.
+/// `nodes/<node>/<~n>`: the volumes that a node serves for writing. A node deletes its older beats,
+/// and all of them when it serves nothing.
 public struct NodeBeat: Document {
     public static let kind = "beat"
     /// Room for tens of thousands of volumes.
@@ -56,8 +56,8 @@ public struct NodeBeat: Document {
     }
 }
 
-/// `gc/<~k>`: what run k of the collector found unreachable. Run k + 1 deletes it if it still is, so
-/// that a pin made in between can look here.
+/// `gc/<~k>`: what run k of the collector found unreachable. Run k + 1 deletes it if it still is,
+/// so that a pin made in between can look here.
 public struct CondemnedSet: Document {
     public static let kind = "condemned"
     /// A set lists keys of at most about 120 bytes: room for half a million.

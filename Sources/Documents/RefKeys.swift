@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Where refs lie in the store. A ref that changes is a *series*: numbered objects, each created once;
-// the highest number holds. Keys carry `~n = 2^64-1-n` as 16 hexadecimal digits, so that one listing of
-// one key gives the newest. Old numbers are never deleted: a slow writer must meet them.
+// Where refs lie in the store. A ref that changes is a *series*: numbered objects, each created
+// once; the highest number holds. Keys carry `~n = 2^64-1-n` as 16 hexadecimal digits, so that one
+// listing of one key gives the newest. Old numbers are never deleted: a slow writer must meet them.
 
 public import Primitives
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// `martlet.json`, the first object of a repository: its identity and how its content is stored. Created
-// once, never changed. A copy in the cache directory tells a cache of this repository from one of
-// another when the store is away.
+// `martlet.json`, the first object of a repository: its identity and how its content is stored.
+// Created once, never changed. A copy in the cache directory tells a cache of this repository from
+// one of another when the store is away.
 
 public import Primitives
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The header page of a journal batch: 256 bytes of header, then up to 60 records; the payload follows
-// page-aligned. One turn of a volume's shard makes one batch and one `pwritev`. Batches form a chain:
-// each carries the header checksum of the one before, across segments.
+// The header page of a journal batch: 256 bytes of header, then up to 60 records; the payload
+// follows page-aligned. One turn of a volume's shard makes one batch and one `pwritev`. Batches
+// form a chain: each carries the header checksum of the one before, across segments.
 //
 // offset size type  name           meaning
 //      0    8 u64   checksum       XXH3-64 of bytes 8 to 4095, seeded by the segment's nonce

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The superblock of a journal segment: page 0. Its random nonce seeds every checksum in the segment,
-// so that bytes of an earlier use, or bytes that a guest made, never pass for batches of this one.
+// The superblock of a journal segment: page 0. Its random nonce seeds every checksum in the
+// segment, so that bytes of an earlier use, or bytes that a guest made, never pass for batches of
+// this one.
 //
 // offset size type  name            meaning
 //      0    8 u64   checksum        XXH3-64 of bytes 8 to 4095, seeded by the nonce

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A disk in memory that forgets what was not synced: the twin of the kernel's files under the same seam.
-// It fails, fills, rots and loses power on request, and does so the same way for the same seed and the
-// same order of calls.
+// A disk in memory that forgets what was not synced: the twin of the kernel's files under the same
+// seam. It fails, fills, rots and loses power on request, and does so the same way for the same
+// seed and the same order of calls.
 //
 // Life cycle:   running ──crash(keeping:) / kill()──▶ off ──reboot()──▶ running (new handles)
 //                  └──crashAt / hook──▶ cut ──crash(keeping:) / kill()──▶ off
@@ -58,11 +58,11 @@ public final class VolatileDisk: Sendable {
 
     /// Which unsynced changes of names may survive without others.
     public enum NameRule: Sendable {
-        /// As the letter of POSIX: each name of each directory on its own keeps any earlier state, so a
-        /// rename may leave both names or none.
+        /// As the letter of POSIX: each name of each directory on its own keeps any earlier state,
+        /// so a rename may leave both names or none.
         case independent
-        /// As a journaling file system: whole operations, and a prefix of them in order. A sync of a
-        /// directory includes all earlier operations anywhere.
+        /// As a journaling file system: whole operations, and a prefix of them in order. A sync of
+        /// a directory includes all earlier operations anywhere.
         case journaled
     }
 
@@ -111,9 +111,9 @@ public final class VolatileDisk: Sendable {
 
     // MARK: Faults
 
-    /// Cuts during the numbered operation with this number (counted from the disk's making): a write
-    /// leaves a random prefix of its pages, a change of names may have happened, a sync has not ended.
-    /// Follow with `crash` or `kill`. Nil disarms.
+    /// Cuts during the numbered operation with this number (counted from the disk's making): a
+    /// write leaves a random prefix of its pages, a change of names may have happened, a sync has
+    /// not ended. Follow with `crash` or `kill`. Nil disarms.
     public func crashAt(_ number: Int?) {
         state.withLock { $0.cutAt = number }
     }
@@ -128,8 +128,8 @@ public final class VolatileDisk: Sendable {
         }
     }
 
-    /// The next calls of this kind, on paths with this ending, fail with this `errno`. A failed file sync
-    /// drops what was dirty, as Linux does.
+    /// The next calls of this kind, on paths with this ending, fail with this `errno`. A failed
+    /// file sync drops what was dirty, as Linux does.
     public func failNext(_ kind: Kind, code: Int32, pathEnding: String = "", times: Int = 1) {
         state.withLock {
             $0.faults.append(

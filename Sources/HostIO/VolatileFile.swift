@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// An open file of a `VolatileDisk`. It dies with the crash after which it was not opened: from then on
-// every call throws ESHUTDOWN, though mappings stay readable.
+// An open file of a `VolatileDisk`. It dies with the crash after which it was not opened: from then
+// on every call throws ESHUTDOWN, though mappings stay readable.
 
 public import Glibc
 import Primitives
@@ -140,8 +140,8 @@ struct VolatileCall {
 }
 
 extension VolatileDisk {
-    /// Runs a call under the lock. During a cut the body runs once more or less completely, as it sees
-    /// fit, and the call throws.
+    /// Runs a call under the lock. During a cut the body runs once more or less completely, as it
+    /// sees fit, and the call throws.
     func perform<Result: Sendable>(
         _ call: VolatileCall, onFailure: () -> Void = {},
         _ body: (inout VolatileState, _ isCut: Bool) throws(HostIOError) -> Result

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What is on a `VolatileDisk`: file contents with, per 512-byte sector, every version that a crash may
-// bring back, and directories with the names that a crash is sure to keep. Nothing here locks: all of it
-// is confined to the lock of the disk it belongs to.
+// What is on a `VolatileDisk`: file contents with, per 512-byte sector, every version that a crash
+// may bring back, and directories with the names that a crash is sure to keep. Nothing here locks:
+// all of it is confined to the lock of the disk it belongs to.
 
 import Glibc
 import Primitives
@@ -42,10 +42,11 @@ enum SectorChoice {
 
 /// The bytes of a file, as running programs see them, and what a crash may make of them.
 final class VolatileContent: @unchecked Sendable {
-    // Confined: to the lock of its disk. A mapping is read outside of it, under the rule of the seam
-    // that ranges which are written are not read at the same time.
+    // Confined: to the lock of its disk. A mapping is read outside of it, under the rule of the
+    // seam that ranges which are written are not read at the same time.
     static let sectorBytes = 512
-    /// Versions remembered of a sector that is rewritten between syncs; above, a random one gives way.
+    /// Versions remembered of a sector that is rewritten between syncs; above, a random one gives
+    /// way.
     private static let versionsMax = 4
 
     private var storage: UnsafeMutableRawPointer
@@ -53,8 +54,8 @@ final class VolatileContent: @unchecked Sendable {
     private var isPinned = false
     private(set) var size = 0
     private var durableSize = 0
-    /// Sector to its possible contents besides the current one, the durable one first. An empty array
-    /// stands for zeros.
+    /// Sector to its possible contents besides the current one, the durable one first. An empty
+    /// array stands for zeros.
     private var unsynced: [Int: [[UInt8]]] = [:]
     /// Sectors that a failed sync marked clean though they never reached the disk.
     private var lost: [Int: [[UInt8]]] = [:]
@@ -158,8 +159,8 @@ final class VolatileContent: @unchecked Sendable {
         durableSize = size
     }
 
-    /// What Linux does when write-back fails: the pages stay readable and count as clean, the disk keeps
-    /// the old bytes, and a later sync succeeds without writing them.
+    /// What Linux does when write-back fails: the pages stay readable and count as clean, the disk
+    /// keeps the old bytes, and a later sync succeeds without writing them.
     func failSync() {
         lost.merge(unsynced) { _, newer in newer }
         unsynced.removeAll()
@@ -201,8 +202,8 @@ final class VolatileContent: @unchecked Sendable {
         durableSize = size
     }
 
-    /// How likely, in eighths, a sector of this file is kept: runs of all or nothing matter as much as
-    /// mixtures.
+    /// How likely, in eighths, a sector of this file is kept: runs of all or nothing matter as much
+    /// as mixtures.
     private static func odds(_ choice: inout SectorChoice) -> UInt64 {
         guard case .random(var random) = choice else { return 4 }
         let odds: [UInt64] = [0, 1, 4, 4, 7, 8]

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The state behind a `VolatileDisk`'s lock: the tree, the log of name changes that are not durable yet,
-// armed faults and counters. All rules of what a crash keeps are here and in `VolatileContent`.
+// The state behind a `VolatileDisk`'s lock: the tree, the log of name changes that are not durable
+// yet, armed faults and counters. All rules of what a crash keeps are here and in
+// `VolatileContent`.
 
 import Glibc
 import Primitives
@@ -176,8 +177,8 @@ struct VolatileState: Sendable {
         restoreNames(of: root)
         forEachFile { content in
             if chance != nil {
-                // Each file draws from a stream of its own, so that one more draw in a file does not
-                // change all that follow.
+                // Each file draws from a stream of its own, so that one more draw in a file does
+                // not change all that follow.
                 let seed = chance?.next() ?? 0
                 content.settle(.random(SplitMix64(seed: seed)))
             } else if case .all = keeping {
@@ -197,7 +198,8 @@ struct VolatileState: Sendable {
             let kept = Int(random.next(below: UInt64(nameLog.count) + 1))
             for changes in nameLog[..<kept] { Self.makeDurable(changes) }
         case .independent:
-            // Per name of a directory, the first so many of its changes, in the order of first mention.
+            // Per name of a directory, the first so many of its changes, in the order of first
+            // mention.
             struct Name: Hashable {
                 let directory: ObjectIdentifier
                 let name: String

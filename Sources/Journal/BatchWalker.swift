@@ -63,8 +63,8 @@ struct BatchWalker<File: BlockFile>: ~Copyable {
 
     deinit { buffer.deallocate() }
 
-    /// The next batch, or nil at the end: `expected` is then the first that does not exist or is bad,
-    /// and `index` and `page` where it was looked for.
+    /// The next batch, or nil at the end: `expected` is then the first that does not exist or is
+    /// bad, and `index` and `page` where it was looked for.
     mutating func next() throws(HostIOError) -> BatchHeader? {
         isNewGeneration = false
         while index + 1 < segments.count,

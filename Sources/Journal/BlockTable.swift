@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The memtable's table block → leaf: open addressing with linear probing, at most half full, removal
-// by shifting back (no tombstones, so lookups never degrade). An entry is 64 bits: block + 1 in the
-// upper 32 (a volume has at most 2^27 blocks), value in the lower; 0 is an empty place.
+// The memtable's table block → leaf: open addressing with linear probing, at most half full,
+// removal by shifting back (no tombstones, so lookups never degrade). An entry is 64 bits: block +
+// 1 in the upper 32 (a volume has at most 2^27 blocks), value in the lower; 0 is an empty place.
 
 @usableFromInline
 struct BlockTable {
@@ -98,8 +98,8 @@ struct BlockTable {
         count -= 1
     }
 
-    /// Removes every entry whose block lies in `blocks`, in one walk over the table. What is left of a
-    /// large table moves to a small one, so that repeated trims of everything stay cheap.
+    /// Removes every entry whose block lies in `blocks`, in one walk over the table. What is left
+    /// of a large table moves to a small one, so that repeated trims of everything stay cheap.
     mutating func removeAll(in blocks: Range<UInt64>, freeing leaves: inout LeafSlabs) {
         var place = 0
         while place < capacity {

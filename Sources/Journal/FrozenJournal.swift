@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What the committer reads of a journal while its shard goes on appending: the segments as they were
-// at the cut, by `pread`, with every checksum verified before a grain is packed.
+// What the committer reads of a journal while its shard goes on appending: the segments as they
+// were at the cut, by `pread`, with every checksum verified before a grain is packed.
 
 import Formats
 import Glibc
@@ -28,8 +28,8 @@ public struct FrozenJournal<Storage: StorageDirectory>: Sendable {
         self.files = files
     }
 
-    /// Walks all records after `from` up to and including `cut`: the chain must hold and every payload
-    /// match. Throws what is missing or rotten; then nothing of the range may be published.
+    /// Walks all records after `from` up to and including `cut`: the chain must hold and every
+    /// payload match. Throws what is missing or rotten; then nothing of the range may be published.
     public func verify(from: RecordSequence, to cut: RecordSequence) throws(JournalError) {
         if cut <= from { return }
         let walk = segments.map {

@@ -31,7 +31,8 @@ extension Journal {
         }
     }
 
-    /// Stages a write of whole grains. The pieces' memory is lent until `append`, and must not change.
+    /// Stages a write of whole grains. The pieces' memory is lent until `append`, and must not
+    /// change.
     public mutating func stageWrite(
         firstGrain: GrainIndex, pieces: UnsafeBufferPointer<iovec>, epoch: Epoch, continues: Bool
     ) -> Staged {
@@ -71,8 +72,8 @@ extension Journal {
     }
 
     /// Appends everything staged as one batch with one system call. After return its pages can be
-    /// read and its requests answered; durable is it only after a sync. Throws once: then the journal
-    /// has failed, what was staged is dropped, and nothing of it may be acknowledged.
+    /// read and its requests answered; durable is it only after a sync. Throws once: then the
+    /// journal has failed, what was staged is dropped, and nothing of it may be acknowledged.
     public mutating func append() throws(HostIOError) {
         precondition(failure == nil)
         if recordCount == 0 { return }
@@ -107,7 +108,8 @@ extension Journal {
         clearStaged()
     }
 
-    /// Finds room for a record in the batch being staged, or begins a batch. False: the batch is full.
+    /// Finds room for a record in the batch being staged, or begins a batch. False: the batch is
+    /// full.
     private mutating func beginRecord(pages: Int, pieces: Int) -> Bool {
         if recordCount > 0 {
             return recordCount < Limits.batchRecordsMax

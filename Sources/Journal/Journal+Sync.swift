@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Group commit and recycling: what makes appended batches durable, and what lets go of published ones.
+// Group commit and recycling: what makes appended batches durable, and what lets go of published
+// ones.
 
 public import HostIO
 public import Primitives
@@ -10,8 +11,8 @@ extension Journal {
     /// True if everything appended is durable.
     public var isSynced: Bool { syncedBatch == appendedBatch }
 
-    /// Begins a sync of everything appended; nil if all of it is durable already. At most one sync is
-    /// under way: the caller checks `isSyncing` first, and lets later flushes wait for the next.
+    /// Begins a sync of everything appended; nil if all of it is durable already. At most one sync
+    /// is under way: the caller checks `isSyncing` first, and lets later flushes wait for the next.
     public mutating func beginSync() -> SyncWork<Storage>? {
         precondition(!isSyncing)
         if failure != nil || isSynced { return nil }
@@ -43,10 +44,10 @@ extension Journal {
         if failure == nil { failure = error }
     }
 
-    /// Lets go of the oldest segments all of whose records are at or before `cut`, which is published
-    /// and durable in the local root, and no longer read by anyone. With `idle` also of the current
-    /// and the ready ones if nothing younger than the cut exists: the next append begins a new
-    /// segment. The caller gives them back to the pool, in this order.
+    /// Lets go of the oldest segments all of whose records are at or before `cut`, which is
+    /// published and durable in the local root, and no longer read by anyone. With `idle` also of
+    /// the current and the ready ones if nothing younger than the cut exists: the next append
+    /// begins a new segment. The caller gives them back to the pool, in this order.
     public mutating func retire(
         upTo cut: RecordSequence, idle: Bool = false
     ) -> [SegmentFile<Storage>] {

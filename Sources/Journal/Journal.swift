@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One volume's journal as its shard writes it: records are staged during a turn, one `append` writes
-// them as one batch with one system call, and only then may replies go out. The one thing to know: a
-// unit (a guest request of one or several records) must be staged without others in between, and only
-// after `room` said that it fits, because a unit once begun must be finished.
+// One volume's journal as its shard writes it: records are staged during a turn, one `append`
+// writes them as one batch with one system call, and only then may replies go out. The one thing to
+// know: a unit (a guest request of one or several records) must be staged without others in
+// between, and only after `room` said that it fits, because a unit once begun must be finished.
 //
 //   room? ─▶ stage… (batchFull ─▶ append ─▶ stage again) ─▶ append ─▶ reply
 //   beginSync ─▶ [worker: perform] ─▶ syncEnded │ syncFailed ─▶ flush replies
@@ -123,8 +123,8 @@ public struct Journal<Storage: StorageDirectory>: ~Copyable {
         UInt64(segmentCount) * UInt64(segmentPages * Limits.grainBytes)
     }
 
-    /// True if a unit of this size can be staged and appended to its end now. If not, the caller parks
-    /// it and asks for `segmentsWanted(forPages:records:)`.
+    /// True if a unit of this size can be staged and appended to its end now. If not, the caller
+    /// parks it and asks for `segmentsWanted(forPages:records:)`.
     public func room(forPages pages: Int, records: Int) -> Bool {
         segmentsWanted(forPages: pages, records: records) == 0
     }

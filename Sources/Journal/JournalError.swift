@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Why a journal cannot be read, made or grown. A failed append or sync is not here: the journal keeps
-// that as its `failure`.
+// Why a journal cannot be read, made or grown. A failed append or sync is not here: the journal
+// keeps that as its `failure`.
 
 public import HostIO
 public import Primitives
@@ -13,8 +13,8 @@ public enum JournalError: Error, Equatable, Sendable {
     case io(HostIOError)
     /// The disk budget of all journals is used up.
     case budgetExhausted(usedBytes: UInt64, budgetBytes: UInt64)
-    /// Batch `batch` cannot be read, but a later one says that everything up to `claimed` was synced:
-    /// flushed data rotted, or a segment is missing. The volume must not be served.
+    /// Batch `batch` cannot be read, but a later one says that everything up to `claimed` was
+    /// synced: flushed data rotted, or a segment is missing. The volume must not be served.
     case rotted(segment: String, batch: BatchNumber, claimed: BatchNumber)
     /// The committer asked for records that the segments at hand do not hold whole.
     case incomplete(from: RecordSequence, upTo: RecordSequence, found: RecordSequence)

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What a journal holds after a kill or a power cut: the longest run of whole units that can be proved.
-// Reads only; nothing may be served before the result is sealed. Steps:
+// What a journal holds after a kill or a power cut: the longest run of whole units that can be
+// proved. Reads only; nothing may be served before the result is sealed. Steps:
 //
 //   1. survey    superblocks: which segments exist, where to start
 //   2. measure   walk the headers to the first bad one; the highest synced-to; the last whole unit
-//   3. replay    walk again; verify the payloads that may be torn; hand out whole units after the cut
+//   3. replay    walk again; verify the payloads that may be torn; hand out whole units after the
+//   cut
 //   4. judge     if anything later claims that the first bad batch was synced, flushed data rotted:
 //                the journal is quarantined. Otherwise the tail was never answered as flushed
 //
@@ -30,9 +31,9 @@ public struct RecoveredUnit: Sendable {
 
 /// Recovery of one volume's journal. Blocking; for a worker.
 public enum JournalRecovery<Storage: StorageDirectory> {
-    /// Reads the journal in `directory` and calls `apply` with every whole unit after `cut`, in order.
-    /// Throws `rotted` if flushed data is lost; what was applied is then to be thrown away. The same
-    /// journal gives the same result every time, however often recovery is interrupted.
+    /// Reads the journal in `directory` and calls `apply` with every whole unit after `cut`, in
+    /// order. Throws `rotted` if flushed data is lost; what was applied is then to be thrown away.
+    /// The same journal gives the same result every time, however often recovery is interrupted.
     public static func recover(
         directory: Storage, volume: VolumeID, cut: RecordSequence, bootID: BootID,
         apply: (RecoveredUnit) -> Void

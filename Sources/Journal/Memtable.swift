@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The index of the journal in memory: grain → journal page, or zero, or absent. A leaf of page numbers
-// covers one block; leaves lie in slabs and are found by an open-addressing table; long zeroes are
-// ranges of whole blocks. The one thing to know: *what the table says of a block shadows the ranges*.
-// A leaf made inside a zero range starts as all zeros, and zeroing a whole block removes its leaf.
+// The index of the journal in memory: grain → journal page, or zero, or absent. A leaf of page
+// numbers covers one block; leaves lie in slabs and are found by an open-addressing table; long
+// zeroes are ranges of whole blocks. The one thing to know: *what the table says of a block shadows
+// the ranges*. A leaf made inside a zero range starts as all zeros, and zeroing a whole block
+// removes its leaf.
 //
 // Nothing scales with the device: memory is one leaf per touched block and one pair per range.
 
@@ -20,7 +21,8 @@ public final class Memtable: @unchecked Sendable {
     /// Grains of a block, and its logarithm.
     @usableFromInline let grains: Int
     @usableFromInline let grainShift: UInt64
-    /// Behind a pointer, because a class's own variables are checked for exclusive access at each use.
+    /// Behind a pointer, because a class's own variables are checked for exclusive access at each
+    /// use.
     @usableFromInline let content: UnsafeMutablePointer<Content>
 
     @usableFromInline

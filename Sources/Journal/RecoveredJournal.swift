@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // What recovery accepted, and its sealing: the promise that the next recovery accepts exactly the
-// same. Order: 1. sync what is kept; 2. a new segment of the next generation whose superblock cuts off
-// everything after the accepted end, synced with its name; 3. only then let go of what is cut off.
-// A kill at any point leaves a journal that recovers to the same units.
+// same. Order: 1. sync what is kept; 2. a new segment of the next generation whose superblock cuts
+// off everything after the accepted end, synced with its name; 3. only then let go of what is cut
+// off. A kill at any point leaves a journal that recovers to the same units.
 
 import Formats
 import Glibc
@@ -26,8 +26,8 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
     /// True if nothing after the cut was accepted: the journal begins anew without any segment.
     public var isEmpty: Bool { accepted == nil }
 
-    /// Makes the result final and durable, and returns what the journal starts with. Blocking. After a
-    /// failure recovery must be done again.
+    /// Makes the result final and durable, and returns what the journal starts with. Blocking.
+    /// After a failure recovery must be done again.
     public func seal(pool: SegmentPool<Storage>) throws(JournalError) -> JournalStart<Storage> {
         var kept: [LiveSegment<Storage>] = []
         var dropped = survey.live[...]

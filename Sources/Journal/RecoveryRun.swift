@@ -21,10 +21,11 @@ struct RecoveryRun<Storage: StorageDirectory> {
     private var endPage = 1
     /// The highest batch that anything valid says was synced.
     private var highestSynced = BatchNumber(0)
-    /// The same, but only of those who say it of records after the cut: a segment that was given back
-    /// and overwritten may reappear after a power cut, and what it lost is published.
+    /// The same, but only of those who say it of records after the cut: a segment that was given
+    /// back and overwritten may reappear after a power cut, and what it lost is published.
     private var claimed: BatchNumber?
-    /// From this batch on payloads may be torn by a kill: the last batch, and those of the last unit.
+    /// From this batch on payloads may be torn by a kill: the last batch, and those of the last
+    /// unit.
     private var verifyFrom = BatchNumber(0)
 
     /// Nil if nothing after the cut was accepted.
@@ -113,8 +114,8 @@ struct RecoveryRun<Storage: StorageDirectory> {
         }
     }
 
-    /// Payloads are looked at if they may differ from what the header says: written in another boot,
-    /// not known to be synced, or among the last that a kill may have torn.
+    /// Payloads are looked at if they may differ from what the header says: written in another
+    /// boot, not known to be synced, or among the last that a kill may have torn.
     private func hasItsPayloads(
         _ batch: BatchHeader, _ walker: borrowing BatchWalker<Storage.File>,
         _ verifier: borrowing PayloadVerifier

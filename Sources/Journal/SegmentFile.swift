@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One open segment of a journal: a file of fixed size that was written whole before its first use. Its
-// name came by a rename out of the pool; until both directories of the rename are synced a crash may
-// undo it, so the segment does not count as synced before.
+// One open segment of a journal: a file of fixed size that was written whole before its first use.
+// Its name came by a rename out of the pool; until both directories of the rename are synced a
+// crash may undo it, so the segment does not count as synced before.
 
 public import HostIO
 import Primitives

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The host-wide stock of journal segments in <cache>/segments. A segment is written whole with zeros
-// once (not sparse: later appends then allocate nothing), renamed into a journal, and renamed back when
-// its records are published; a recycled segment syncs twice as fast as a fresh one, so it is never
-// punched or truncated. The pool also keeps the disk budget of all journals.
+// The host-wide stock of journal segments in <cache>/segments. A segment is written whole with
+// zeros once (not sparse: later appends then allocate nothing), renamed into a journal, and renamed
+// back when its records are published; a recycled segment syncs twice as fast as a fresh one, so it
+// is never punched or truncated. The pool also keeps the disk budget of all journals.
 //
 // The one thing to know: after another boot no free segment is used again. A power cut may undo the
-// rename that put it here, and then it is still some journal's; its name here is removed, and if the
-// file has another name it lives on there.
+// rename that put it here, and then it is still some journal's; its name here is removed, and if
+// the file has another name it lives on there.
 
 import Glibc
 public import HostIO
@@ -108,8 +108,8 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
 
     public var level: SpaceLevel { usage.level }
 
-    /// Looks at what an earlier process left: free segments of this boot are kept, others forgotten.
-    /// Called once, before any journal is recovered.
+    /// Looks at what an earlier process left: free segments of this boot are kept, others
+    /// forgotten. Called once, before any journal is recovered.
     public func prepare(bootID: BootID) throws(HostIOError) {
         let written = try directory.readAll(Self.bootName, limit: 4096)
         let isSameBoot = written == Array(bootID.description.utf8)
@@ -184,8 +184,8 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
         }
     }
 
-    /// Takes back segments whose records are all published, in the order given: the oldest first, so
-    /// that a crash in between leaves the younger ones, which explain themselves.
+    /// Takes back segments whose records are all published, in the order given: the oldest first,
+    /// so that a crash in between leaves the younger ones, which explain themselves.
     public func give(back segments: [SegmentFile<Storage>]) throws(HostIOError) {
         for segment in segments {
             let hasRoom = state.withLock { $0.free.count < freeMax }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The first step of recovery: read every superblock in the directory and decide which segments exist.
-// Batches at or beyond the first batch of a later generation do not exist, so a segment that begins
-// there is void; and everything before the youngest segment that begins at or before the record after
-// the cut is published, so the walk starts at that one.
+// The first step of recovery: read every superblock in the directory and decide which segments
+// exist. Batches at or beyond the first batch of a later generation do not exist, so a segment that
+// begins there is void; and everything before the youngest segment that begins at or before the
+// record after the cut is published, so the walk starts at that one.
 
 import Formats
 import HostIO

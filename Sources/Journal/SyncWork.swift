@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One sync of a journal as an effect: the shard begins it, a worker performs it while the shard goes
-// on appending, the shard ends it. All flushes that wait when it begins are answered by it.
+// One sync of a journal as an effect: the shard begins it, a worker performs it while the shard
+// goes on appending, the shard ends it. All flushes that wait when it begins are answered by it.
 
 public import HostIO
 public import Primitives

@@ -21,7 +21,8 @@ public struct RequestHeader: Sendable, BitwiseCopyable {
     public var offset: UInt64
     public var length: UInt32
 
-    /// Reads 28 bytes of any alignment. Nil if they do not start with the magic: the stream is lost.
+    /// Reads 28 bytes of any alignment. Nil if they do not start with the magic: the stream is
+    /// lost.
     @inline(__always)
     public init?(_ bytes: UnsafeRawPointer) {
         guard load32(bytes, 0) == NBDMagic.request else { return nil }

@@ -113,8 +113,8 @@ public struct CommandFlags: OptionSet, Sendable, BitwiseCopyable {
     public static let requestOne = CommandFlags(rawValue: 1 << 3)
     public static let fastZero = CommandFlags(rawValue: 1 << 4)
 
-    /// What may be set on a command. FUA is legal everywhere, also where it means nothing; DF only if
-    /// structured replies were negotiated.
+    /// What may be set on a command. FUA is legal everywhere, also where it means nothing; DF only
+    /// if structured replies were negotiated.
     @inline(__always)
     public static func allowed(on command: NBDCommand, structured: Bool) -> CommandFlags {
         switch command {
@@ -137,8 +137,8 @@ public enum NBDError: UInt32, Sendable {
     case notSupported = 95
     case shuttingDown = 108
 
-    /// The protocol's number for a device's failure. A range beyond the end is no space for what would
-    /// store there, and an invalid argument for everything else.
+    /// The protocol's number for a device's failure. A range beyond the end is no space for what
+    /// would store there, and an invalid argument for everything else.
     public init(_ error: BlockError, command: NBDCommand) {
         self =
             switch error {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Listing a directory store in byte order of keys. The order of a folder's names is not that order: "a-b"
-// sorts before "a/x", though "a" sorts before "a-b". So a folder waits until all names that sort before
-// its own with a "/" behind it are done. Whether a name is a folder is found only when it is reached, so
-// that a page of a large folder opens as few files as it shows.
+// Listing a directory store in byte order of keys. The order of a folder's names is not that order:
+// "a-b" sorts before "a/x", though "a" sorts before "a-b". So a folder waits until all names that
+// sort before its own with a "/" behind it are done. Whether a name is a folder is found only when
+// it is reached, so that a page of a large folder opens as few files as it shows.
 
 import HostIO
 

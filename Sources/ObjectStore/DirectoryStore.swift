@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Objects as files below a directory, the key as the path. An object appears under its key by `link`,
-// which the kernel grants to one of many, and only after its bytes are durable; `putIfAbsent` returns
-// after the names are durable too, up to the root.
+// Objects as files below a directory, the key as the path. An object appears under its key by
+// `link`, which the kernel grants to one of many, and only after its bytes are durable;
+// `putIfAbsent` returns after the names are durable too, up to the root.
 //
-// The steps of a PUT: stage a file in `+staging/<token>/` (no key has a "+") → write, fdatasync → open or
-// make the folders, fsync each one's parent → link → fsync the folder → remove the staged name.
-// A staging folder is locked by its owner; those whose owner is gone are cleared at the first write.
+// The steps of a PUT: stage a file in `+staging/<token>/` (no key has a "+") → write, fdatasync →
+// open or make the folders, fsync each one's parent → link → fsync the folder → remove the staged
+// name. A staging folder is locked by its owner; those whose owner is gone are cleared at the first
+// write.
 
 import Glibc
 public import HostIO
 public import Primitives
 import Synchronization
 
-/// A store in a directory, shared by all processes that open it. Generic, so that it runs on the volatile
-/// disk as well.
+/// A store in a directory, shared by all processes that open it. Generic, so that it runs on the
+/// volatile disk as well.
 public final class DirectoryStore<Storage: StorageDirectory>: ObjectStore {
     public let url: String
     let root: Storage
@@ -98,8 +99,8 @@ public final class DirectoryStore<Storage: StorageDirectory>: ObjectStore {
         for component in components {
             let next = try current.directory(component, create: true)
             path += component + "/"
-            // Another thread or process may have made it a moment ago and not synced it yet, so only
-            // those are trusted whose parent was synced here after they were seen.
+            // Another thread or process may have made it a moment ago and not synced it yet, so
+            // only those are trusted whose parent was synced here after they were seen.
             let known = path
             if !writer.withLock({ $0.durableFolders.contains(known) }) {
                 try current.sync()
@@ -151,8 +152,8 @@ public final class DirectoryStore<Storage: StorageDirectory>: ObjectStore {
     }
 
     private func ownStaging(in area: Storage) throws(HostIOError) -> Staging {
-        // Another opener may take a folder for stale between its making and its locking; a few rounds
-        // always suffice, since each opener clears once.
+        // Another opener may take a folder for stale between its making and its locking; a few
+        // rounds always suffice, since each opener clears once.
         for attempt in 0..<16 {
             let folder = try area.directory("\(token)-\(attempt)", create: true)
             do throws(HostIOError) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Objects in memory, and every fault of `StoreFault` on request: the store of tests and of the simulator.
-// Deterministic if the order of calls is.
+// Objects in memory, and every fault of `StoreFault` on request: the store of tests and of the
+// simulator. Deterministic if the order of calls is.
 
 import Primitives
 import Synchronization
@@ -33,7 +33,8 @@ public final class MemoryStore: ObjectStore {
         var counts = StoreCounts()
     }
 
-    /// `latency` is called before every request, outside of the lock: it may sleep, or run other calls.
+    /// `latency` is called before every request, outside of the lock: it may sleep, or run other
+    /// calls.
     public init(
         seed: UInt64 = 1, url: String = "memory:", objects: [String: [UInt8]] = [:],
         latency: (@Sendable (StoreOperation, _ key: String, _ bytes: Int) -> Void)? = nil
@@ -50,7 +51,8 @@ public final class MemoryStore: ObjectStore {
     /// Adds a fault. Of several that match a request, the oldest hits.
     public func inject(_ fault: StoreFault) { state.withLock { $0.faults.append(fault) } }
 
-    /// Hits every matching request with a probability; `skipping` and `times` of the fault are ignored.
+    /// Hits every matching request with a probability; `skipping` and `times` of the fault are
+    /// ignored.
     public func injectAtRandom(_ fault: StoreFault, perMille: UInt64) {
         state.withLock { $0.randomFaults.append((fault, perMille)) }
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The rule of keys, checked by every store before anything else, so that one that accepts more never
-// hides a key that another would refuse.
+// The rule of keys, checked by every store before anything else, so that one that accepts more
+// never hides a key that another would refuse.
 
 enum ObjectKey {
     static let bytesMax = 512

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A store that asks again when the one below is away: pauses drawn at random between zero and a bound
-// that doubles ("full jitter"), a bounded number of times.
+// A store that asks again when the one below is away: pauses drawn at random between zero and a
+// bound that doubles ("full jitter"), a bounded number of times.
 //
-// A retried `putIfAbsent` that ends in `exists` may have met its own first attempt, whose answer was
-// lost. The caller tells by reading the key: everything we publish carries a token.
+// A retried `putIfAbsent` that ends in `exists` may have met its own first attempt, whose answer
+// was lost. The caller tells by reading the key: everything we publish carries a token.
 
 public import Primitives
 import Synchronization

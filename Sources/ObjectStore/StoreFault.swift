@@ -16,8 +16,8 @@ public struct StoreFault: Equatable, Sendable {
         case away
         /// A PUT or DELETE is carried out, but the answer is lost.
         case replyLost
-        /// A PUT's answer is lost, and it is carried out only after this many further requests, if its
-        /// key is free then: a packet that wandered.
+        /// A PUT's answer is lost, and it is carried out only after this many further requests, if
+        /// its key is free then: a packet that wandered.
         case late(afterRequests: Int)
         case forbidden
         /// A read's answer has one byte inverted, at a random place.

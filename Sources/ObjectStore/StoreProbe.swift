@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Whether a store keeps the promises that publishing stands on, found out by trying. Several products
-// take a create-if-absent and overwrite silently; two writers on one of those would destroy each other.
+// Whether a store keeps the promises that publishing stands on, found out by trying. Several
+// products take a create-if-absent and overwrite silently; two writers on one of those would
+// destroy each other.
 
 public import Primitives
 
@@ -34,7 +35,8 @@ public enum StoreProbe {
             return .unfit(detail: "the store knows no create-if-absent: \(detail)")
         }
         let access = try check(store, key: key, first: first, second: second)
-        // Left behind where deleting is not allowed: a few bytes, and no reason to refuse the store.
+        // Left behind where deleting is not allowed: a few bytes, and no reason to refuse the
+        // store.
         try? store.delete([key])
         return access
     }

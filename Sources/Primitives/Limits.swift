@@ -53,7 +53,8 @@ public enum Limits {
 
     /// Events that wait in a shard's mailbox before senders block.
     public static let mailboxEventsMax = 4096
-    /// Closures that wait for a worker before submitters block: the effects of all volumes of a host.
+    /// Closures that wait for a worker before submitters block: the effects of all volumes of a
+    /// host.
     public static let workerQueueMax = 4096
 
     /// Fetches of one volume in flight: with the largest block they stay below the least cache.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Memory for what has to outlive a turn: cut requests, parked payloads, replies that a socket did not
-// take. Buffers belong to the shard and come in size classes 2^k + 4 KiB, so that a power-of-two
-// payload and its header fit one. After warm-up taking and giving is a pop and a push.
+// Memory for what has to outlive a turn: cut requests, parked payloads, replies that a socket did
+// not take. Buffers belong to the shard and come in size classes 2^k + 4 KiB, so that a
+// power-of-two payload and its header fit one. After warm-up taking and giving is a pop and a push.
 
 import Glibc
 
@@ -25,7 +25,8 @@ public struct BufferPool: ~Copyable {
     public static let bufferBytesMax = (1 << (firstShift + classes - 1)) + slack
 
     private let bytesMax: Int
-    /// Bytes that only small buffers may use, so that a few large ones never starve everything else.
+    /// Bytes that only small buffers may use, so that a few large ones never starve everything
+    /// else.
     private let bytesReserved: Int
     private let smallMax: Int
     private var lent = 0

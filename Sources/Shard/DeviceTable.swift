@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Where a shard keeps its devices. Devices are noncopyable and large, so each has a place in memory of
-// its own that does not move while it is in the table: transports address it by slot number and call it
-// through its pointer without copies, reference counts or exclusivity checks.
+// Where a shard keeps its devices. Devices are noncopyable and large, so each has a place in memory
+// of its own that does not move while it is in the table: transports address it by slot number and
+// call it through its pointer without copies, reference counts or exclusivity checks.
 
 public import BlockDevice
 

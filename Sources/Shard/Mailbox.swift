@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// How other threads speak to a shard: a bounded queue that the shard empties with one swap per turn.
-// While the shard is awake a send costs a lock and an append; only a sleeping shard is woken through
-// its eventfd. The order of one sender's events is kept.
+// How other threads speak to a shard: a bounded queue that the shard empties with one swap per
+// turn. While the shard is awake a send costs a lock and an append; only a sleeping shard is woken
+// through its eventfd. The order of one sender's events is kept.
 
 import CLinux
 import Glibc
@@ -40,7 +40,8 @@ public final class Mailbox<Event: Sendable>: @unchecked Sendable {
 
     deinit { Glibc.close(descriptor) }
 
-    /// Appends an event, waiting while the mailbox is full. False if it is closed: the event is lost.
+    /// Appends an event, waiting while the mailbox is full. False if it is closed: the event is
+    /// lost.
     @discardableResult
     public func send(_ event: sending Event) -> Bool {
         monitor.lock()
@@ -116,8 +117,8 @@ public final class Mailbox<Event: Sendable>: @unchecked Sendable {
 
     func awake() { isAsleep.store(false, ordering: .relaxed) }
 
-    /// Takes everything that waits, blocking until something does or the mailbox is closed and empty.
-    /// For receivers that are no shard: tests and tools.
+    /// Takes everything that waits, blocking until something does or the mailbox is closed and
+    /// empty. For receivers that are no shard: tests and tools.
     public func receive() -> [Event] {
         var events: [Event] = []
         while true {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A mutex with a condition, for the two places where a thread has to wait for another: a full mailbox
-// and a worker without work. Everything else takes `Synchronization.Mutex` or one atomic.
+// A mutex with a condition, for the two places where a thread has to wait for another: a full
+// mailbox and a worker without work. Everything else takes `Synchronization.Mutex` or one atomic.
 
 import Glibc
 
@@ -29,7 +29,8 @@ final class Monitor: @unchecked Sendable {
     func lock() { pthread_mutex_lock(mutex) }
     func unlock() { pthread_mutex_unlock(mutex) }
 
-    /// Releases the mutex until woken. The caller checks its condition again: wake-ups may be false.
+    /// Releases the mutex until woken. The caller checks its condition again: wake-ups may be
+    /// false.
     func wait() { pthread_cond_wait(condition, mutex) }
     func wakeOne() { pthread_cond_signal(condition) }
     func wakeAll() { pthread_cond_broadcast(condition) }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// When a shard should look again instead of going to sleep. Waking an idle core costs 40 us, a client
-// that keeps one request in flight answers within 20: so a shard polls that long before it blocks, and
-// stops polling for a while when nobody comes.
+// When a shard should look again instead of going to sleep. Waking an idle core costs 40 us, a
+// client that keeps one request in flight answers within 20: so a shard polls that long before it
+// blocks, and stops polling for a while when nobody comes.
 
 /// The state of adaptive polling: pure, so that its rule is tested without a clock.
 struct Pacing {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Readiness of descriptors, by token. Level-triggered: what is left unread is reported again, so that
-// a handler may take one bite of a connection per turn and stay fair to the others.
+// Readiness of descriptors, by token. Level-triggered: what is left unread is reported again, so
+// that a handler may take one bite of a connection per turn and stay fair to the others.
 
 import CLinux
 import Glibc

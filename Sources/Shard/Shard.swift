@@ -4,7 +4,8 @@
 // The event loop of one core: an epoll set, a mailbox, and a handler that owns everything else. One
 // thread runs it from birth to `stop`; all state of the handler is confined to that thread.
 //
-//   turn:  wait (poll up to 20 us, then block) ─▶ ready descriptors ─▶ mail ─▶ tick if due ─▶ endTurn
+//   turn:  wait (poll up to 20 us, then block) ─▶ ready descriptors ─▶ mail ─▶ tick if due ─▶
+//   endTurn
 //
 // Nothing in a turn may block. What does goes to a `WorkerPool` and comes back as mail.
 
@@ -29,7 +30,8 @@ public protocol ShardHandler: ~Copyable, SendableMetatype {
 
     mutating func handle(_ event: consuming Event)
     mutating func handle(ready token: UInt64, _ readiness: Readiness)
-    /// Called when time may have passed: every 100 ms while `endTurn` says `timed`, else every second.
+    /// Called when time may have passed: every 100 ms while `endTurn` says `timed`, else every
+    /// second.
     mutating func tick(_ now: Instant)
     /// Ends each turn: write what was gathered, send what can go.
     mutating func endTurn() -> ShardWait

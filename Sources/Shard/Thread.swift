@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A named kernel thread that runs one closure. The data plane's threads are made here and nowhere else.
+// A named kernel thread that runs one closure. The data plane's threads are made here and nowhere
+// else.
 
 import CLinux
 import Glibc

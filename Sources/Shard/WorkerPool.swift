@@ -11,9 +11,9 @@ public import Primitives
 /// Shards call `trySubmit` and keep what is refused for their next turn: a shard that blocked here
 /// while workers block on its full mailbox would be a deadlock.
 public final class WorkerPool: @unchecked Sendable {
+    // Confined: `queue`, `head`, `isStopping` and `threads` to whoever holds `monitor`.
     public typealias Work = @Sendable () -> Void
 
-    // Confined: `queue`, `head`, `isStopping` and `threads` to whoever holds `monitor`.
     private let monitor = Monitor()
     /// A ring of `capacity` places.
     private var queue: [Work?]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Which ranges of which packs to GET for a set of frames. Neighbours in one pack are joined when the
-// gap between them is cheaper to download than another request (64 KiB at 90 MB/s is under a
+// Which ranges of which packs to GET for a set of frames. Neighbours in one pack are joined when
+// the gap between them is cheaper to download than another request (64 KiB at 90 MB/s is under a
 // millisecond, a request 26), up to a size that one worker holds without harm.
 
 internal import Formats

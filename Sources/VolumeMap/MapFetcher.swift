@@ -31,11 +31,12 @@ public struct MapFetcher<Store: ObjectStore>: Sendable {
         self.meter = meter
     }
 
-    /// Brings the content of `blocks`, and every page and node on the way, into the cache. Blocks that
-    /// are holes or already cached cost nothing. Neighbouring frames of one pack come with one request.
+    /// Brings the content of `blocks`, and every page and node on the way, into the cache. Blocks
+    /// that are holes or already cached cost nothing. Neighbouring frames of one pack come with one
+    /// request.
     ///
-    /// A damaged frame does not keep the others from being brought; its error is thrown at the end. When
-    /// the store is away the call ends at once.
+    /// A damaged frame does not keep the others from being brought; its error is thrown at the end.
+    /// When the store is away the call ends at once.
     public func bring(_ blocks: [BlockIndex], of root: Root) throws(FetchError) {
         var walk = BlockWalk(fetcher: self, root: root)
         for block in blocks { try walk.add(block) }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Finding a block from memory alone: inline or cached table page → cached node → stack → cached block.
-// Never blocks and does not allocate; what is not in memory is `missing`, and a fetcher brings it.
+// Finding a block from memory alone: inline or cached table page → cached node → stack → cached
+// block. Never blocks and does not allocate; what is not in memory is `missing`, and a fetcher
+// brings it.
 //
-// The reader keeps the last chunk's node, because requests of a stream fall into one chunk. Holding it
-// pins its bytes, evicted or not.
+// The reader keeps the last chunk's node, because requests of a stream fall into one chunk. Holding
+// it pins its bytes, evicted or not.
 
 public import CleanCache
 internal import Formats
@@ -145,7 +146,8 @@ public struct MapReader {
             return .hole
         }
         guard let node = cache.lookup(entry.hash) else { return .unknown }
-        // Validated when it was cached, but perhaps for another place: only the fetcher may say why.
+        // Validated when it was cached, but perhaps for another place: only the fetcher may say
+        // why.
         let view = MapNodeView(validated: node.bytes)
         guard view.chunk == chunk, view.blockBytes == root.blockBytes else { return .unknown }
         memo = Memo(chunk: chunk, node: node)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The root of a volume: one published commit and the geometry that follows from it. Immutable, so that
-// a shard, its workers and the committer may hold the same one while the next is being made.
+// The root of a volume: one published commit and the geometry that follows from it. Immutable, so
+// that a shard, its workers and the committer may hold the same one while the next is being made.
 
 public import Formats
 public import Primitives

@@ -2,8 +2,9 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // A journal on the volatile disk with its reference model: a list of units, each a list of changes.
-// After any crash the recovered volume must equal the model cut after one unit, at or beyond the last
-// flushed one; then the rig forgets the units that are gone, as their guest never had an answer.
+// After any crash the recovered volume must equal the model cut after one unit, at or beyond the
+// last flushed one; then the rig forgets the units that are gone, as their guest never had an
+// answer.
 
 import Formats
 import Glibc

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Real threads for tests of blocking code: a task that blocks would hold a thread of the shared pool.
+// Real threads for tests of blocking code: a task that blocks would hold a thread of the shared
+// pool.
 
 import Foundation
 import Synchronization

@@ -131,8 +131,8 @@ enum BanRules {
             && !source.commentLines[index].allSatisfy(\.isWhitespace)
     }
 
-    /// `@unchecked Sendable` without a comment that says to whom the value is confined: on its line,
-    /// before the declaration, or first in its body.
+    /// `@unchecked Sendable` without a comment that says to whom the value is confined: on its
+    /// line, before the declaration, or first in its body.
     private static func unconfined(_ source: SourceText) -> [Finding] {
         source.codeLines.indices.compactMap { index -> Finding? in
             guard source.codeLines[index].contains("@unchecked Sendable") else { return nil }
