@@ -117,6 +117,7 @@ var packages: [Package.Dependency] = []
 if !coreOnly {
     packages += [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.0.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
@@ -129,9 +130,11 @@ if !coreOnly {
             "AdminAPI",
             [
                 "Primitives", "Documents", "ControlPlane",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
         module(
             "Daemon",
@@ -151,6 +154,7 @@ if !coreOnly {
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
             swiftSettings: product),
     ]
@@ -196,7 +200,13 @@ targets += [
 ]
 if !coreOnly {
     targets += [
-        tests("DaemonTests", ["Daemon", "AdminAPI", "ControlPlane", "ObjectStore", "Primitives"])
+        tests(
+            "DaemonTests",
+            [
+                "Daemon", "AdminAPI", "ControlPlane", "ObjectStore", "Primitives", "martlet",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ])
     ]
 }
 
