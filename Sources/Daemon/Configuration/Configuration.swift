@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What the daemon is told: one plain value, filled by ConfigurationLoader. The initial values here
+// are the defaults of a daemon without arguments; the table in ConfigurationKeys.swift names every
+// field, and everything that speaks of keys (files, environment, documents) is driven by that
+// table.
+
+internal import Primitives
+
+/// Every setting of the daemon, with the embedded defaults.
+public struct Configuration: Equatable, Sendable {
+    /// The folder of the embedded defaults, in the working directory.
+    public static let dataFolder = "./martlet-data"
+
+    public struct Cache: Equatable, Sendable {
+        public var dir = Configuration.dataFolder + "/cache"
+        public var diskSizeGB = 10.0
+        public var memorySizeGB = 0.5
+        public var ssdCacheSizeGB = 0.0
+
+        /// The journals' disk budget in bytes.
+        public var diskBytes: UInt64 { UInt64((diskSizeGB * 1e9).rounded()) }
+        /// The RAM clean cache in bytes.
+        public var memoryBytes: Int { Int((memorySizeGB * 1e9).rounded()) }
+    }
+
+    public struct Storage: Equatable, Sendable {
+        public var url = "file://" + Configuration.dataFolder + "/store"
+        public var endpoint = ""
+        public var region = ""
+        public var pathStyle = false
+        public var connectTimeoutSecs: Int64 = 10
+        public var requestTimeoutSecs: Int64 = 60
+        public var maxUploads: Int64 = 4
+        public var maxDownloads: Int64 = 16
+    }
+
+    public struct NBD: Equatable, Sendable {
+        public var unixSocket = Configuration.dataFolder + "/run/nbd.sock"
+        public var addresses = ["127.0.0.1:10809"]
+        public var apiAddress = "127.0.0.1:8080"
+        public var apiSocket = Configuration.dataFolder + "/run/api.sock"
+        public var deadConnTimeoutSecs: Int64 = 0
+        public var scrubberBlocksPerSecond: Int64 = 0
+        public var shards: Int64 = 0
+    }
+
+    public struct Commit: Equatable, Sendable {
+        public enum PackCodec: String, CaseIterable, Sendable { case lz4, zstd, none }
+        public var maxJournalMB: Int64 = 64
+        public var maxAgeSecs: Int64 = 30
+        public var maxUnpublishedSecs: Int64 = 0
+        public var targetPackMB: Int64 = 32
+        public var codec = PackCodec.lz4
+        public var zstdLevel: Int64 = 1
+    }
+
+    public struct Policy: Equatable, Sendable {
+        /// What writers get when they cannot be served: a wait, an error, or a read-only volume.
+        public enum Stall: String, CaseIterable, Sendable { case pause, eio, readonly }
+        public enum Durability: String, CaseIterable, Sendable { case local }
+        public var cacheFull = Stall.pause
+        public var storeAway = Stall.pause
+        public var readDeadlineSecs: Int64 = 60
+        public var shutdownSecs: Int64 = 30
+        public var durability = Durability.local
+        public var retain = ""
+    }
+
+    public struct AWS: Equatable, Sendable {
+        public var accessKeyID = ""
+        public var secretAccessKey = ""
+        public var sessionToken = ""
+    }
+
+    public struct Azure: Equatable, Sendable {
+        public var account = ""
+        public var accessKey = ""
+    }
+
+    public struct GCP: Equatable, Sendable {
+        public var credentialsFile = ""
+    }
+
+    public var cache = Cache()
+    public var storage = Storage()
+    public var nbd = NBD()
+    public var commit = Commit()
+    public var policy = Policy()
+    public var aws = AWS()
+    public var azure = Azure()
+    public var gcp = GCP()
+    /// Exports that the daemon makes sure of at start, as if each had been PUT.
+    public var exports: [ExportSetting] = []
+
+    public init() {}
+
+    /// Where NBD listens. Checked by the loader, so that none is lost here.
+    public var nbdEndpoints: [Endpoint] {
+        ([nbd.unixSocket].filter { !$0.isEmpty }.map { "unix:" + $0 } + nbd.addresses)
+            .compactMap(Endpoint.init(parsing:))
+    }
+
+    /// Where the API listens.
+    public var apiEndpoints: [Endpoint] {
+        ([nbd.apiSocket].filter { !$0.isEmpty }.map { "unix:" + $0 }
+            + [nbd.apiAddress].filter { !$0.isEmpty })
+            .compactMap(Endpoint.init(parsing:))
+    }
+}
+
+/// One `[[exports]]` table.
+public struct ExportSetting: Equatable, Sendable {
+    public enum Transport: String, CaseIterable, Sendable { case nbd, none }
+    public var name = ""
+    public var sizeGB = 0.0
+    public var sizeBytes: Int64 = 0
+    public var blockSize = Int64(Limits.blockBytesDefault)
+    public var readonly = false
+    public var transport = Transport.nbd
+    public var from = ""
+
+    public init() {}
+
+    /// The size asked for in bytes; zero if only the source says.
+    public var bytes: UInt64 {
+        sizeBytes > 0 ? UInt64(sizeBytes) : UInt64((sizeGB * 1e9).rounded())
+    }
+}
