@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Commands whose names are taken but whose work is not built yet: refused by name, never mistaken
+// for a typing error.
+
+enum LaterCommands {
+    private static let table: [String: String] = [
+        "attach": "kernel devices", "detach": "kernel devices", "mount": "the FUSE transport",
+        "bench": "the benchmark command", "top": "the live view", "bless": "image tools",
+        "import": "image tools", "export": "image tools", "diff": "block diffs",
+        "gc": "garbage collection", "compact": "compaction", "copy": "copies between stores",
+        "journal": "journal salvage", "reset-cache": "cache reset", "verify": "offline checks",
+    ]
+
+    /// The message for a command that is not built; nil for every other word.
+    static func refusal(of word: String) -> String? {
+        table[word].map { feature in
+            "cannot run \(word) : \(feature) is not built yet : see martlet --help for what is"
+        }
+    }
+}

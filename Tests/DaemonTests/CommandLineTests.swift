@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The command line as a parser: sizes, exit codes, addresses, and words that are taken but not
+// built.
+
+import AdminAPI
+import ArgumentParser
+import Daemon
+import Primitives
+import Testing
+
+@testable import martlet
+
+@Suite("sizes")
+struct ByteSizeTests {
+    @Test(
+        "bytes and binary units are read",
+        arguments: [
+            ("0", 0), ("4096", 4096), ("10K", 10 << 10), ("10M", 10 << 20), ("10G", 10 << 30),
+            ("1T", 1 << 40), ("1t", 1 << 40), ("18446744073709551615", UInt64.max),
+        ] as [(String, UInt64)])
+    func valid(text: String, bytes: UInt64) {
+        #expect(ByteSize(argument: text)?.bytes == bytes)
+    }
+
+    @Test(
+        "anything else is refused",
+        arguments: [
+            "", "G", "1.5G", "-1", "+1", "10X", "10GB", "1 G", "0x10", "18446744073709551616",
+            "16777216T", "١٠",
+        ])
+    func invalid(text: String) { #expect(ByteSize(argument: text) == nil) }
+
+    @Test("sizes are shown in the unit that fits")
+    func text() {
+        #expect(ByteSize.text(0) == "0 B")
+        #expect(ByteSize.text(512) == "512 B")
+        #expect(ByteSize.text(131_072) == "128 KiB")
+        #expect(ByteSize.text(10 << 30) == "10 GiB")
+        #expect(ByteSize.text(500_000_000_000) == "465.6 GiB")
+        #expect(ByteSize.text(UInt64(16) << 40) == "16 TiB")
+    }
+}
+
+@Suite("command line")
+struct CommandLineTests {
+    @Test(
+        "usage errors exit with 2",
+        arguments: [
+            ["nonsense"], ["create"], ["create", "a"], ["create", "a", "--size", "10X"],
+            ["resize", "a"], ["rollback", "a", "--to", "5"], ["list", "--frob"],
+            ["run", "--store", "s3://bucket"], ["run", "--nbd", "nowhere"],
+            ["run", "--config", "/nonexistent/martlet.toml"],
+            ["info", "a/b", "--api", "127.0.0.1:1"], ["info", "a", "--api", "nowhere"],
+        ])
+    func usage(arguments: [String]) async { #expect(await Martlet.run(arguments) == 2) }
+
+    @Test(
+        "help and version exit with 0", arguments: [["--help"], ["--version"], ["run", "--help"]])
+    func help(arguments: [String]) async { #expect(await Martlet.run(arguments) == 0) }
+
+    @Test("a daemon that is not there is a failure, not a usage error")
+    func noDaemon() async {
+        #expect(await Martlet.run(["list", "--api", "127.0.0.1:1"]) == 1)
+        #expect(await Martlet.run(["list", "--api", "unix:/nonexistent/api.sock"]) == 1)
+    }
+
+    @Test(
+        "commands of later releases are refused by name",
+        arguments: [
+            "attach", "bench", "bless", "compact", "copy", "detach", "diff", "export", "gc",
+            "import", "journal", "mount", "reset-cache", "top", "verify",
+        ])
+    func later(word: String) async {
+        #expect(LaterCommands.refusal(of: word)?.hasPrefix("cannot run \(word) : ") == true)
+        #expect(await Martlet.run([word, "--anything"]) == 2)
+    }
+
+    @Test("no command is both built and refused")
+    func disjoint() {
+        for command in MartletCommand.configuration.groupedSubcommands.flatMap(\.subcommands) {
+            #expect(LaterCommands.refusal(of: command._commandName) == nil)
+        }
+    }
+
+    @Test("the daemon's address comes from the flag, else the variable")
+    func endpoint() throws {
+        var options = try ClientOptions.parse(["--api", "unix:/x"])
+        let variables = ["MARTLET_API": "localhost:7"]
+        #expect(try options.endpoint(environment: variables) == .unix(path: "/x"))
+        options = try ClientOptions.parse([])
+        #expect(try options.endpoint(environment: variables) == .tcp(host: "localhost", port: 7))
+        #expect(throws: UserError.self) { try options.endpoint(environment: ["MARTLET_API": "x"]) }
+    }
+
+    @Test("columns are aligned and have no trailing spaces")
+    func table() {
+        #expect(
+            TextTable.columns(["A", "LONG"], [["abc", "x"], ["d", ""]])
+                == "A    LONG\nabc  x\nd")
+        #expect(TextTable.fields([("a", "1"), ("bcd", nil), ("ef", "2")]) == "a:  1\nef: 2")
+    }
+}
