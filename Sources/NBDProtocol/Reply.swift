@@ -22,6 +22,8 @@ public enum Reply {
     public static let dataBytes = chunkBytes + 8
     /// The most that any error or data-less reply takes.
     public static let smallBytesMax = chunkBytes + 14
+    /// The most that a success without data, or an error without its place, takes.
+    public static let shortBytesMax = chunkBytes + 6
     /// Bytes of a block-status reply before its descriptors, and of each of these.
     public static let statusBytes = chunkBytes + 4
     public static let descriptorBytes = 8

@@ -5,20 +5,12 @@
 
 import CLinux
 import Glibc
+import HostIO
 import Primitives
 import Synchronization
 import Testing
 
 @testable import Shard
-
-struct SteadyClock: Clock {
-    var now: Instant {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
-    }
-    var wallSeconds: UInt64 { 0 }
-}
 
 /// What the test sees of a handler.
 final class Journal: Sendable {
@@ -94,7 +86,7 @@ struct ByteHandler: ShardHandler, ~Copyable {
 }
 
 func startShard(_ journal: Journal) -> Shard<TestHandler> {
-    Shard(name: "test", clock: SteadyClock()) { _ in
+    Shard(name: "test", clock: SystemClock()) { _ in
         TestHandler(journal: journal)
     }
 }
@@ -122,7 +114,7 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
     @Test("what is left unread in a descriptor is told again, and a hang-up is told")
     func readiness() {
         let journal = Journal()
-        let shard = Shard<ByteHandler>(name: "bytes", clock: SteadyClock()) { context in
+        let shard = Shard<ByteHandler>(name: "bytes", clock: SystemClock()) { context in
             ByteHandler(journal: journal, poller: context.poller)
         }
         var pair: [Int32] = [0, 0]

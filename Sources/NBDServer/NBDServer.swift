@@ -1,6 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-// SPDX-FileCopyrightText: 2026 The Martlet authors
-//
-// The module NBDServer; see docs/ARCHITECTURE.md.
-
-enum NBDServerModule {}
