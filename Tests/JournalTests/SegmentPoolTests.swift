@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The stock of segments and the disk budget.
+
+import Glibc
+import HostIO
+import Primitives
+import Testing
+
+@testable import Journal
+
+@Suite struct SegmentPoolTests {
+    private static let boot = BootID(low: 4, high: 4)
+    private static let bytes = UInt64(JournalRig.segmentPages * Limits.grainBytes)
+
+    private func makePool(
+        _ disk: VolatileDisk, budget: UInt64 = 1 << 40, freeMax: Int = 3
+    ) throws -> SegmentPool<Volatile> {
+        SegmentPool(
+            directory: try disk.root.directory("segments", create: true),
+            segmentPages: JournalRig.segmentPages, budgetBytes: budget, freeSegmentsMax: freeMax,
+            random: SplitMix64(seed: 5))
+    }
+
+    @Test("a fresh segment is written whole and synced before its use")
+    func freshSegment() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk)
+        let journal = try disk.root.directory("journal", create: true)
+        disk.record(true)
+        let segment = try pool.take(into: journal, number: 1)
+        let written = disk.trace.filter { $0.kind == .write }.reduce(0) { $0 + $1.count }
+        #expect(written == Self.bytes)
+        let sync = try #require(disk.trace.firstIndex { $0.kind == .sync })
+        let rename = try #require(disk.trace.firstIndex { $0.kind == .rename })
+        #expect(sync < rename)
+        #expect(try segment.file.size() == Self.bytes)
+        #expect(try journal.list() == ["00000001.seg"])
+    }
+
+    @Test("a segment comes back whole and is used again under a new nonce")
+    func recycled() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk)
+        let journal = try disk.root.directory("journal", create: true)
+        let first = try pool.take(into: journal, number: 1)
+        try pool.give(back: [first])
+        #expect(pool.usage.freeSegments == 1 && pool.usage.usedBytes == 0)
+        disk.resetCounts()
+        let second = try pool.take(into: journal, number: 2)
+        #expect(disk.count(of: .write) == 0)
+        #expect(second.nonce != first.nonce)
+        #expect(try journal.list() == ["00000002.seg"])
+    }
+
+    @Test("more free segments than the bound are deleted")
+    func freeBound() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk, freeMax: 2)
+        let journal = try disk.root.directory("journal", create: true)
+        let segments = try (1...4).map { try pool.take(into: journal, number: UInt64($0)) }
+        try pool.give(back: segments)
+        #expect(pool.usage.freeSegments == 2)
+        #expect(try disk.root.directory("segments", create: false).list().count == 2)
+        #expect(try journal.list() == [])
+    }
+
+    @Test("the budget names its levels and refuses what does not fit")
+    func budget() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk, budget: Self.bytes * 20)
+        let journal = try disk.root.directory("journal", create: true)
+        var levels: [SpaceLevel] = []
+        for number in 1...20 {
+            levels.append(pool.level)
+            _ = try pool.take(into: journal, number: UInt64(number))
+        }
+        #expect(levels[15] == .normal && levels[16] == .warning)
+        #expect(levels[18] == .commit && levels[19] == .slow)
+        #expect(pool.level == .full && pool.usage.slowdown == 1)
+        #expect(throws: JournalError.self) { try pool.take(into: journal, number: 21) }
+        _ = try pool.take(into: journal, number: 22, beyondBudget: true)
+    }
+
+    @Test("a full disk leaves no half-made segment behind")
+    func noSpace() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk)
+        let journal = try disk.root.directory("journal", create: true)
+        disk.failNext(.allocate, code: ENOSPC)
+        #expect(throws: JournalError.self) { try pool.take(into: journal, number: 1) }
+        #expect(pool.usage.usedBytes == 0)
+        #expect(try disk.root.directory("segments", create: false).list() == [])
+        _ = try pool.take(into: journal, number: 1)
+    }
+
+    @Test("free segments of this boot are kept over a restart")
+    func sameBoot() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk)
+        try pool.prepare(bootID: Self.boot)
+        try pool.stock(2)
+        let next = try makePool(disk)
+        try next.prepare(bootID: Self.boot)
+        #expect(next.usage.freeSegments == 2)
+        let journal = try disk.root.directory("journal", create: true)
+        disk.resetCounts()
+        _ = try next.take(into: journal, number: 1)
+        #expect(disk.count(of: .write) == 0)
+    }
+
+    @Test("free segments of another boot are forgotten durably")
+    func otherBoot() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk)
+        try pool.prepare(bootID: Self.boot)
+        try pool.stock(2)
+        let next = try makePool(disk)
+        disk.record(true)
+        try next.prepare(bootID: BootID(low: 5, high: 5))
+        #expect(next.usage.freeSegments == 0)
+        let changes = disk.trace.filter { $0.kind == .remove || $0.kind == .directorySync }
+        #expect(changes.prefix(3).map(\.kind) == [.remove, .remove, .directorySync])
+        let journal = try disk.root.directory("journal", create: true)
+        _ = try next.take(into: journal, number: 1)
+    }
+
+    @Test("only eight or more digits and the ending name a segment")
+    func names() {
+        #expect(SegmentName.text(of: 7) == "00000007.seg")
+        #expect(SegmentName.number(of: "00000007.seg") == 7)
+        #expect(SegmentName.number(of: "123456789.seg") == 123_456_789)
+        let wrong = [
+            "7.seg", "000000007.seg", "0000000a.seg", "00000007.free", ".seg", "+0000007.seg",
+        ]
+        #expect(wrong.allSatisfy { SegmentName.number(of: $0) == nil })
+    }
+}
