@@ -87,7 +87,7 @@ targets += [
     module(
         "VolumeEngine",
         [
-            "Primitives", "BlockDevice", "Formats", "HostIO", "ObjectStore", "Journal",
+            "Primitives", "BlockDevice", "Formats", "Documents", "HostIO", "ObjectStore", "Journal",
             "CleanCache",
             "VolumeMap", "Committer",
         ]),
@@ -109,6 +109,17 @@ targets += [
             "Primitives", "Formats", "Documents", "HostIO", "ObjectStore", "Journal", "CleanCache",
             "VolumeMap", "Committer", "VolumeEngine",
         ])
+]
+
+targets += [
+    module(
+        "Simulator",
+        [
+            "Primitives", "BlockDevice", "Formats", "HostIO", "ObjectStore", "Journal",
+            "CleanCache", "VolumeMap", "Committer", "VolumeEngine",
+        ]),
+    .executableTarget(
+        name: "martlet-sim", dependencies: ["Simulator", "Primitives"], swiftSettings: product),
 ]
 
 // MARK: Rows 7 and 8: composition and executables
@@ -198,6 +209,7 @@ targets += [
             "Documents", "Formats", "CleanCache", "BlockDevice", "Primitives",
         ]),
 ]
+targets += [tests("SimulatorTests", ["Simulator", "Primitives"])]
 if !coreOnly {
     targets += [
         tests(

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// One source of chance for many workers: a seeded stream behind a lock, so that copies never draw the
+// same word twice.
+
+import Primitives
+import Synchronization
+
+/// Thread-safe; copies share the stream.
+struct SharedRandom: RandomSource {
+    private final class Stream: Sendable {
+        let source: Mutex<SplitMix64>
+        init(seed: UInt64) { source = Mutex(SplitMix64(seed: seed)) }
+    }
+
+    private let stream: Stream
+
+    init(seed: UInt64) { stream = Stream(seed: seed) }
+
+    mutating func next() -> UInt64 { stream.source.withLock { $0.next() } }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The oracles: the whole disk as the guest sees it after a restart, and the end of a run, when everything
+// is healed, all requests must finish and the volume must drain.
+
+import BlockDevice
+import Formats
+import HostIO
+import Primitives
+import VolumeEngine
+import VolumeMap
+
+extension Simulation {
+    /// Reads the whole disk through the restarted volume and judges it: a prefix of the history, at or
+    /// past `bounds.lowerBound`. The history then continues from there.
+    func checkDisk(
+        _ bounds: ClosedRange<UInt64>, isAfterCacheLoss: Bool
+    ) throws(SimulationFailure) {
+        guard host != nil else { throw failure("nobody serves the volume") }
+        var exact = bounds
+        if isAfterCacheLoss, let cut = host?.volume.root.commit.cut, let index = indexByCut[cut] {
+            guard index >= bounds.lowerBound else {
+                throw failure("the head is older than what was published")
+            }
+            exact = index...index
+        }
+        let stamps = try readWholeDisk(sectors: deviceSectors)
+        report.diskChecks += 1
+        switch history.judge(stamps, bounds: exact) {
+        case .prefix(let index):
+            report.note(index << 8 | 0xD1)
+            history.rewind(to: index)
+            if let last = host?.volume.report().lastRecord { indexByCut[last] = index }
+        case let verdict:
+            throw failure("after the restart the disk is no prefix: \(verdict), bounds \(exact)")
+        }
+    }
+
+    /// Reads in pieces, each until it is answered; a crash on the way starts the disk over.
+    private func readWholeDisk(sectors: Int) throws(SimulationFailure) -> [GuestHistory.Stamp] {
+        let pieceSectors = 512
+        let buffer = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: pieceSectors * Limits.sectorBytes, alignment: 8)
+        defer { buffer.deallocate() }
+        var stamps: [GuestHistory.Stamp] = []
+        disk.crashAt(nil)
+        while stamps.count < sectors {
+            let count = min(pieceSectors, sectors - stamps.count)
+            let target = UnsafeMutableRawBufferPointer(
+                rebasing: buffer[..<(count * Limits.sectorBytes)])
+            try readPiece(at: stamps.count, into: target)
+            for index in 0..<count {
+                let start = index * Limits.sectorBytes
+                let bytes = UnsafeRawBufferPointer(
+                    rebasing: UnsafeRawBufferPointer(target)[
+                        start..<(start + Limits.sectorBytes)])
+                stamps.append(GuestHistory.stamp(of: bytes, sector: stamps.count))
+            }
+        }
+        return stamps
+    }
+
+    private func readPiece(
+        at sector: Int, into target: UnsafeMutableRawBufferPointer
+    ) throws(SimulationFailure) {
+        let tag = RequestTag(session: 9, slot: 0, cookie: 0)
+        for round in 0..<10_000 {
+            guard let host else { throw failure("the daemon died during a check") }
+            let offset = ByteOffset(UInt64(sector * Limits.sectorBytes))
+            switch host.volume.read(at: offset, into: target, tag: tag) {
+            case .done: return
+            case .parked: break
+            case .staged: throw failure("a read was staged")
+            case .failed(let error):
+                guard isStoreFaulty else { throw failure("read failed with \(error)") }
+            }
+            if round > 100 { healStore() }
+            try turnTheWheel(host, readTag: tag)
+        }
+        throw failure("a read of sector \(sector) never finished: \(host?.volume.report() as Any)")
+    }
+
+    /// Carries out everything that is under way, in order; drops completions of the check's own reads.
+    private func turnTheWheel(
+        _ host: SimulatedHost, readTag: RequestTag
+    ) throws(SimulationFailure) {
+        host.volume.endTurn()
+        while let effect = host.volume.nextEffect() {
+            if case .answer(let request, let answer) = effect {
+                try answered(request, answer)
+            } else {
+                host.effects.append(effect)
+            }
+        }
+        let effects = host.effects
+        host.effects.removeAll()
+        for effect in effects {
+            if let event = host.worker.perform(effect, labelSeconds: clock.wallSeconds) {
+                host.events.append(event)
+            }
+        }
+        let events = host.events
+        host.events.removeAll()
+        for event in events { host.volume.handle(event) }
+        clock.advance(nanoseconds: 200_000_000)
+        host.volume.tick(clock.now, wallSeconds: clock.wallSeconds)
+        while let completion = host.volume.nextCompletion() {
+            if completion.tag != readTag { try complete(completion) }
+        }
+        if !host.volume.hasStaged { host.returnPayloads() }
+    }
+
+    /// Heals everything and lets time pass: every request finishes, the volume drains, the store holds
+    /// the whole history, and the disk too.
+    func finish() throws(SimulationFailure) {
+        disk.crashAt(nil)
+        healStore()
+        if hasFailedSync { try die(.power) }
+        try openIfNeeded()
+        guard let host else { throw failure("nobody serves the volume at the end") }
+        let request = ControlRequest(number: host.nextControl)
+        host.nextControl += 1
+        host.controls[request] = history.acknowledged
+        host.volume.requestClose(request)
+        host.isClosing = true
+        let unused = RequestTag(session: 8, slot: 0, cookie: 0)
+        for _ in 0..<2_000 {
+            try settle()
+            try turnTheWheel(host, readTag: unused)
+            if host.controls.isEmpty && flights.isEmpty { break }
+        }
+        guard host.controls.isEmpty else {
+            throw failure("the volume never drained: \(host.volume.report())")
+        }
+        guard flights.isEmpty else {
+            throw failure("\(flights.count) requests never finished")
+        }
+        guard host.volume.report().journalSegments == 0 else {
+            throw failure("a drained volume holds \(host.volume.report().journalSegments) segments")
+        }
+        let root = host.volume.root
+        guard root.commit.state == .clean else { throw failure("the last commit is not clean") }
+        try checkStore(root, holds: history.acknowledged...history.count)
+        let stamps = try readWholeDisk(sectors: deviceSectors)
+        report.diskChecks += 1
+        let verdict = history.judge(stamps, bounds: history.count...history.count)
+        guard case .prefix = verdict else { throw failure("at the end: \(verdict)") }
+    }
+
+    private func openIfNeeded() throws(SimulationFailure) {
+        if host == nil { try openUntilServing() }
+    }
+}

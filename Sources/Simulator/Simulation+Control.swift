@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The control plane's part: drains, grows, and what a published commit must hold.
+
+import BlockDevice
+import CleanCache
+import Formats
+import HostIO
+import Primitives
+import VolumeEngine
+import VolumeMap
+
+extension Simulation {
+    /// Asks for a commit, or for more room.
+    func askControl() throws(SimulationFailure) {
+        guard let host, !host.isClosing, host.controls.count < 4 else { return }
+        let request = ControlRequest(number: host.nextControl)
+        host.nextControl += 1
+        if chance(2_000) {
+            let sectors = deviceSectors + 1 + Int(random.next(below: 64))
+            host.controls[request] = 0
+            host.volume.requestResize(
+                request, to: ByteCount(UInt64(sectors * Limits.sectorBytes)))
+        } else {
+            host.controls[request] = history.acknowledged
+            host.volume.requestCommit(request)
+        }
+        try settle()
+    }
+
+    func answered(
+        _ request: ControlRequest, _ answer: ControlAnswer
+    ) throws(SimulationFailure) {
+        guard let covers = host?.controls.removeValue(forKey: request) else {
+            throw failure("an answer to nobody's question")
+        }
+        report.note(request.number << 8 | 0xC0)
+        switch answer {
+        case .committed(let root):
+            guard let index = indexByCut[root.commit.cut], index >= covers else {
+                throw failure("commit \(root.commit.sequence) answers for more than it holds")
+            }
+            history.publish(upTo: covers)
+        case .resized: break
+        case .failed(let reason):
+            guard disk.isOff || hasFailedSync else {
+                throw failure("a control request failed for no reason: \(reason.reason)")
+            }
+        }
+    }
+
+    /// A commit became the root: what the store holds must be the history at its cut, exactly. Every
+    /// fourth is read back whole by a reader that knows nothing but the store.
+    func notePublished(_ root: Root) throws(SimulationFailure) {
+        guard let index = indexByCut[root.commit.cut] else {
+            throw failure("commit \(root.commit.sequence) has a cut that was never a moment")
+        }
+        report.note(root.commit.sequence.rawValue << 16 | 0xC1)
+        guard chance(2_500) else { return }
+        try checkStore(root, holds: index...index)
+    }
+
+    /// Reads a commit from the store alone and judges it.
+    func checkStore(
+        _ root: Root, holds bounds: ClosedRange<UInt64>
+    ) throws(SimulationFailure) {
+        report.storeChecks += 1
+        let cache = CleanCache(capacityBytes: Limits.cacheBytesMin)
+        let fetcher = MapFetcher(store: store, cache: cache)
+        var stamps: [GuestHistory.Stamp] = []
+        let sectors = Int(root.size.rawValue) / Limits.sectorBytes
+        for index in 0..<root.blockCount {
+            let content = try bring(BlockIndex(index), of: root, by: fetcher)
+            let blockSectors = root.blockBytes / Limits.sectorBytes
+            for sector in 0..<min(blockSectors, sectors - stamps.count) {
+                guard let content else {
+                    stamps.append(.zeros)
+                    continue
+                }
+                let start = sector * Limits.sectorBytes
+                let bytes = UnsafeRawBufferPointer(
+                    rebasing: content.bytes[start..<(start + Limits.sectorBytes)])
+                stamps.append(GuestHistory.stamp(of: bytes, sector: stamps.count))
+            }
+        }
+        let verdict = history.judge(stamps, bounds: bounds)
+        guard case .prefix = verdict else {
+            throw failure("commit \(root.commit.sequence) in the store is no prefix: \(verdict)")
+        }
+    }
+
+    private func bring(
+        _ block: BlockIndex, of root: Root, by fetcher: MapFetcher<Store>
+    ) throws(SimulationFailure) -> CachedBlock? {
+        var last = ""
+        for _ in 0..<100 {
+            do throws(FetchError) { return try fetcher.content(of: block, in: root) } catch {
+                last = "\(error)"
+                guard error.isRetryable || isStoreFaulty else { break }
+            }
+            if isStoreFaulty { healStore() }
+        }
+        throw failure("block \(block) of commit \(root.commit.sequence): \(last)")
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The guest: requests in flight, retries of parked ones, and what each answer must be.
+
+import BlockDevice
+import HostIO
+import Primitives
+import VolumeEngine
+
+/// A request of the guest that has no final answer yet.
+struct Flight {
+    enum Kind {
+        case write(sectors: Range<Int>, fua: Bool)
+        case zero(sectors: Range<Int>, fua: Bool)
+        case read(sectors: Range<Int>)
+        /// Everything acknowledged when it was sent is durable when it is answered.
+        case flush(covers: UInt64)
+    }
+
+    let tag: RequestTag
+    let kind: Kind
+    /// The number in the history, once the device took it.
+    var number: UInt64?
+    var isParked = false
+}
+
+extension Simulation {
+    func submitSomething() throws(SimulationFailure) {
+        guard flights.count < options.depth else { return }
+        let cookie = nextCookie
+        nextCookie += 1
+        let tag = RequestTag(session: 1, slot: UInt32(truncatingIfNeeded: cookie), cookie: cookie)
+        let flight = Flight(tag: tag, kind: drawKind())
+        report.requests += 1
+        if case .flush = flight.kind { report.flushes += 1 }
+        try submit(flight)
+    }
+
+    private func drawKind() -> Flight.Kind {
+        let sectors = drawRange()
+        let fua = chance(500)
+        switch random.next(below: 16) {
+        case 0..<8: return .write(sectors: sectors, fua: fua)
+        case 8..<10: return .zero(sectors: sectors, fua: fua)
+        case 10..<14: return .read(sectors: sectors)
+        default: return .flush(covers: history.acknowledged)
+        }
+    }
+
+    /// Mostly small, sometimes grain-aligned, now and then larger than a batch of the journal.
+    private func drawRange() -> Range<Int> {
+        let most: UInt64
+        switch random.next(below: 16) {
+        case 0..<8: most = 8
+        case 8..<14: most = 64
+        case 14: most = 600
+        default: most = 5000
+        }
+        let sectors = deviceSectors
+        let count = 1 + Int(random.next(below: min(most, UInt64(sectors))))
+        var start = Int(random.next(below: UInt64(sectors - count + 1)))
+        if chance(4_000) { start -= start % 8 }
+        return start..<(start + count)
+    }
+
+    /// Offers a request to the volume, for the first time or again.
+    func submit(_ flight: Flight) throws(SimulationFailure) {
+        if host == nil { try openUntilServing() }
+        guard let host else { return }
+        var flight = flight
+        let answer: Submission
+        switch flight.kind {
+        case .write(let sectors, let fua):
+            let payload = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: sectors.count * Limits.sectorBytes, alignment: 8)
+            GuestHistory.fill(payload, first: sectors.lowerBound, request: history.count + 1)
+            answer = host.volume.write(
+                at: offset(sectors), payload: UnsafeRawBufferPointer(payload), fua: fua,
+                tag: flight.tag)
+            if answer == .staged { host.lent.append(payload) } else { payload.deallocate() }
+            if answer == .staged { flight.number = history.take(sectors, isZero: false) }
+        case .zero(let sectors, let fua):
+            let options: ZeroOptions = chance(5_000) ? [] : .trim
+            answer = host.volume.zero(
+                at: offset(sectors), count: bytes(sectors), options: options, fua: fua,
+                tag: flight.tag)
+            if answer == .staged { flight.number = history.take(sectors, isZero: true) }
+        case .read(let sectors): answer = try read(sectors, tag: flight.tag)
+        case .flush: answer = host.volume.flush(tag: flight.tag)
+        }
+        flight.isParked = answer == .parked
+        if answer == .parked { report.parked += 1 }
+        report.note(flight.tag.cookie << 8 | UInt64(answer == .staged ? 1 : 2))
+        switch answer {
+        case .staged, .parked: flights[flight.tag.cookie] = flight
+        case .done: flights[flight.tag.cookie] = nil
+        case .failed(let error):
+            flights[flight.tag.cookie] = nil
+            try checkRefusal(error, of: flight)
+        }
+        try settle()
+    }
+
+    private func read(_ sectors: Range<Int>, tag: RequestTag) throws(SimulationFailure)
+        -> Submission
+    {
+        // What is staged may or may not show; without it the answer is exact.
+        try endTurn()
+        guard let host else { return .parked }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: sectors.count * Limits.sectorBytes, alignment: 8)
+        defer { buffer.deallocate() }
+        let answer = host.volume.read(at: offset(sectors), into: buffer, tag: tag)
+        guard answer == .done else { return answer }
+        for (index, sector) in sectors.enumerated() {
+            let start = index * Limits.sectorBytes
+            let bytes = UnsafeRawBufferPointer(
+                rebasing: UnsafeRawBufferPointer(buffer)[start..<(start + Limits.sectorBytes)])
+            let found = GuestHistory.stamp(of: bytes, sector: sector)
+            let expected = history.expected(sector)
+            guard found == expected else {
+                throw failure("read of sector \(sector) found \(found), expected \(expected)")
+            }
+        }
+        return .done
+    }
+
+    /// A completion from the volume.
+    func complete(_ completion: Completion) throws(SimulationFailure) {
+        guard let flight = flights[completion.tag.cookie], flight.tag == completion.tag else {
+            throw failure("completion \(completion.outcome) of a request that is not in flight")
+        }
+        switch completion.outcome {
+        case .retry:
+            guard flight.isParked else { throw failure("retry of a request that is not parked") }
+            flights[completion.tag.cookie] = nil
+            try submit(flight)
+        case .done:
+            guard !flight.isParked else { throw failure("a parked request completed") }
+            flights[completion.tag.cookie] = nil
+            acknowledge(flight)
+        case .failed(let error):
+            flights[completion.tag.cookie] = nil
+            try checkRefusal(error, of: flight)
+        }
+    }
+
+    private func acknowledge(_ flight: Flight) {
+        switch flight.kind {
+        case .write(_, let fua), .zero(_, let fua):
+            guard let number = flight.number else { return }
+            if fua { history.flush(upTo: number) } else { history.acknowledge(number) }
+        case .flush(let covers): history.flush(upTo: covers)
+        case .read: break
+        }
+    }
+
+    /// Errors are for a dead disk, a failed sync and a volume being closed; a healthy volume answers.
+    private func checkRefusal(_ error: BlockError, of flight: Flight) throws(SimulationFailure) {
+        let isExcused = disk.isOff || hasFailedSync || (host?.isClosing ?? true)
+        guard isExcused else {
+            throw failure("request \(flight.kind) failed with \(error) for no reason")
+        }
+    }
+
+    private func offset(_ sectors: Range<Int>) -> ByteOffset {
+        ByteOffset(UInt64(sectors.lowerBound * Limits.sectorBytes))
+    }
+
+    private func bytes(_ sectors: Range<Int>) -> ByteCount {
+        ByteCount(UInt64(sectors.count * Limits.sectorBytes))
+    }
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Commits as the shard sees them: when one starts, the cut, and what its end changes. The work between
+// is a `CommitRun` with a worker.
+//
+//        due: bytes, age, request, closing
+//   idle ────────────────────────────────▶ syncing ──sync covers the cut──▶ running
+//    ▲   cut record, freeze (beginCommit)                                   │  │
+//    │                                                   postponed          │  │ published:
+//    │                            backingOff ◀──────────────────────────────┘  │ root swapped, frozen
+//    └───────────────── (tick) ──────┴──▶ running ─────────────────────────────┘ dropped, segments back
+
+import Committer
+import Formats
+import HostIO
+import Journal
+import Primitives
+public import VolumeMap
+
+/// A control request that waits for a commit.
+struct CommitWaiter {
+    enum Goal {
+        /// Everything up to this record is in the root.
+        case cut(RecordSequence)
+        /// The root was published with this state.
+        case state(CommitState)
+        /// The root is this commit or a later one.
+        case sequence(CommitSequence)
+    }
+
+    let request: ControlRequest
+    let goal: Goal
+}
+
+extension Volume {
+    /// Seconds between tries of a commit that was postponed: first and most.
+    static var backoffSecondsMax: UInt64 { 16 }
+
+    /// Answers when everything acknowledged so far is published: at once if it is.
+    public mutating func requestCommit(_ request: ControlRequest) {
+        guard canPublish(request) else { return }
+        appendStaged()
+        addCommitWaiter(request, .cut(journal.lastAppended))
+    }
+
+    /// Takes no more writes, publishes all there is with the state `clean`, and answers. Irreversible:
+    /// the volume is to be opened anew afterwards. The caller has detached the clients.
+    public mutating func requestClose(_ request: ControlRequest) {
+        guard canPublish(request) else { return }
+        appendStaged()
+        gate = .closed(.closing)
+        wakeRoomWaiters()
+        closing = .clean
+        addCommitWaiter(request, .state(.clean))
+    }
+
+    /// Replaces the content by that of `source`, an older commit of this volume, at the present size.
+    /// Answers when the new commit is published. Refused while anything is uncommitted.
+    public mutating func requestRollback(_ request: ControlRequest, to source: Root) {
+        guard canPublish(request) else { return }
+        guard case .idle = phase, !isDirty, !journal.hasStaged else {
+            let why = VolumeFailure.refused("the volume has uncommitted writes: drain it first")
+            effects.append(.answer(request, .failed(why)))
+            return
+        }
+        let run = makeRun(content: .tables(source), cut: root.commit.cut)
+        commitWaiters.append(CommitWaiter(request: request, goal: .sequence(run.sequence)))
+        phase = .running
+        effects.append(.commit(run))
+    }
+
+    /// Publishes a commit without the record of an unclean take-over. Refused while a commit runs.
+    public mutating func requestAcknowledge(_ request: ControlRequest) {
+        guard canPublish(request) else { return }
+        guard case .idle = phase, !isDirty, !journal.hasStaged else {
+            let why = VolumeFailure.refused("the volume has uncommitted writes: drain it first")
+            effects.append(.answer(request, .failed(why)))
+            return
+        }
+        let run = makeRun(content: .unchanged, cut: root.commit.cut, keepsTakeover: false)
+        commitWaiters.append(CommitWaiter(request: request, goal: .sequence(run.sequence)))
+        phase = .running
+        effects.append(.commit(run))
+    }
+
+    /// False, and answered, if the volume no longer publishes.
+    private mutating func canPublish(_ request: ControlRequest) -> Bool {
+        guard case .closed(let failure) = gate, failure != .closing else { return true }
+        effects.append(.answer(request, .failed(failure)))
+        return false
+    }
+
+    private mutating func addCommitWaiter(_ request: ControlRequest, _ goal: CommitWaiter.Goal) {
+        commitWaiters.append(CommitWaiter(request: request, goal: goal))
+        answerCommitWaiters()
+        startCommitIfDue()
+        startSyncIfNeeded()
+    }
+
+    /// True if root does not hold all that was acknowledged.
+    var isDirty: Bool {
+        !active.isEmpty || frozen != nil || size != root.commit.size
+    }
+
+    mutating func startCommitIfDue() {
+        guard case .idle = phase, frozen == nil else { return }
+        switch gate {
+        case .open, .closed(.closing): break
+        case .closed: return
+        }
+        let isDue =
+            !commitWaiters.isEmpty || closing != nil
+            || uncommittedBytes >= options.commitBytes || isOldEnough
+        guard isDue else { return }
+        if isDirty {
+            beginCommit()
+        } else if let state = closing, root.commit.state != state {
+            let run = makeRun(content: .unchanged, cut: max(root.commit.cut, journal.lastAppended))
+            phase = .running
+            effects.append(.commit(run))
+        } else {
+            answerCommitWaiters()
+        }
+    }
+
+    private var isOldEnough: Bool {
+        guard let oldestActive else { return false }
+        return now.nanoseconds(since: oldestActive) >= options.commitAgeSeconds * 1_000_000_000
+    }
+
+    /// The cut: one record, then the active memtable is the frozen one. O(1) but for the append.
+    private mutating func beginCommit() {
+        guard journal.room(forPages: 0, records: 1) else { return }
+        guard
+            stageMark(.cut, offset: root.commit.sequence.next.rawValue, length: 0, continues: false)
+        else { return }
+        appendStaged()
+        if case .closed(let failure) = gate, failure != .closing { return }
+        let cut = journal.lastAppended
+        let sealed = active
+        sealed.freeze()
+        frozen = sealed
+        active = Memtable(blockBytes: blockBytes)
+        oldestFrozen = oldestActive
+        oldestActive = nil
+        frozenBytes = uncommittedBytes
+        uncommittedBytes = 0
+        let run = makeRun(content: .frozen(sealed, journal.frozen()), cut: cut)
+        phase = .syncing(run, batch: journal.appendedBatch)
+    }
+
+    private func makeRun(
+        content: CommitContent<Storage>, cut: RecordSequence, keepsTakeover: Bool = true
+    ) -> CommitRun<Storage> {
+        CommitRun(
+            parent: root, content: content, epoch: epoch, state: closing ?? .open, size: size,
+            cut: cut, labelSeconds: wallSeconds, isHeadVerified: isHeadVerified,
+            keepsTakeover: keepsTakeover)
+    }
+
+    /// A sync ended well: the run whose cut it covers goes to a worker.
+    mutating func commitSynced() {
+        guard case .syncing(let run, let batch) = phase, journal.syncedBatch >= batch else {
+            return
+        }
+        phase = .running
+        effects.append(.commit(run))
+    }
+
+    mutating func commitEnded(_ run: CommitRun<Storage>, _ outcome: CommitOutcome) {
+        switch outcome {
+        case .published(let newRoot): adopt(newRoot)
+        case .postponed(let detail):
+            lastError = "commit \(run.sequence): \(detail)"
+            counters.commitsPostponed &+= 1
+            backoffSeconds = min(max(1, backoffSeconds * 2), Self.backoffSecondsMax)
+            phase = .backingOff(run, until: now.advanced(bySeconds: backoffSeconds))
+        case .fenced(let detail):
+            phase = .idle
+            fail(.fenced(detail))
+        case .failed(let failure):
+            phase = .idle
+            fail(failure)
+        }
+    }
+
+    /// Swaps the root and drops the frozen memtable in one turn, then gives segments back.
+    private mutating func adopt(_ newRoot: Root) {
+        map = MapReader(root: newRoot, cache: cache)
+        frozen = nil
+        oldestFrozen = nil
+        frozenBytes = 0
+        phase = .idle
+        backoffSeconds = 0
+        isHeadVerified = true
+        counters.commits &+= 1
+        lastError = nil
+        isResolving = false
+        let retired = journal.retire(upTo: newRoot.commit.cut)
+        if !retired.isEmpty { effects.append(.retire(retired)) }
+        releaseIfIdle()
+        wakeStalled()
+        answerCommitWaiters()
+        startCommitIfDue()
+        startSyncIfNeeded()
+    }
+
+    /// A drained volume holds no segment and no arena.
+    mutating func releaseIfIdle() {
+        guard case .idle = phase, !isDirty, journal.segmentCount > 0 else { return }
+        guard !journal.hasStaged, !isSyncInFlight, flushWaiting.isEmpty, parks.count == 0,
+            segmentsOrdered == 0
+        else { return }
+        edges.release()
+        let retired = journal.retire(upTo: root.commit.cut, idle: true)
+        if !retired.isEmpty { effects.append(.retire(retired)) }
+    }
+
+    private mutating func answerCommitWaiters() {
+        var isDrained = !isDirty
+        if case .idle = phase {} else { isDrained = false }
+        let commit = root.commit
+        var waiting: [CommitWaiter] = []
+        for waiter in commitWaiters {
+            let isReached: Bool
+            switch waiter.goal {
+            case .cut(let cut): isReached = commit.cut >= cut || isDrained
+            case .state(let state): isReached = commit.state == state && isDrained
+            case .sequence(let sequence): isReached = commit.sequence >= sequence
+            }
+            if isReached {
+                effects.append(.answer(waiter.request, .committed(root)))
+            } else {
+                waiting.append(waiter)
+            }
+        }
+        commitWaiters = waiting
+    }
+
+    /// True while the oldest unpublished write is older than the operator allows: writers wait.
+    var isStalled: Bool {
+        guard let limit = options.unpublishedSecondsMax, let oldest = oldestFrozen ?? oldestActive
+        else { return false }
+        return now.nanoseconds(since: oldest) > limit * 1_000_000_000
+    }
+
+    mutating func wakeStalled() {
+        guard parks.isAnyWaitingForRoom, !isStalled, !isResolving else { return }
+        wakeRoomWaiters()
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The read path: active memtable, frozen memtable, map. Every byte is copied into the caller's
+// buffer, so nothing of the volume's state is held once the call returns.
+
+public import BlockDevice
+import CleanCache
+import Glibc
+import HostIO
+import Journal
+public import Primitives
+import VolumeMap
+
+/// What stood in the way of copying a piece of one block.
+enum CopyOutcome {
+    case copied
+    /// The base block is not in the clean cache.
+    case missingBase
+    /// A journal page is neither mapped nor in the page cache.
+    case coldPage(JournalPage)
+    case failed
+}
+
+extension Volume {
+    public mutating func read(
+        at offset: ByteOffset, into buffer: UnsafeMutableRawBufferPointer, tag: RequestTag
+    ) -> Submission {
+        guard contains(offset, UInt64(buffer.count)) else { return .failed(.outOfRange) }
+        if isResolving { return parkForRoom(tag, pages: 0) }
+        counters.reads &+= 1
+        counters.readBytes &+= UInt64(buffer.count)
+        var position = offset.rawValue
+        var target = buffer
+        while target.count > 0 {
+            let within = Int(truncatingIfNeeded: position & (UInt64(blockBytes) &- 1))
+            let count = min(target.count, blockBytes &- within)
+            let block = BlockIndex(rawValue: position >> blockShift)
+            let piece = UnsafeMutableRawBufferPointer(rebasing: target[..<count])
+            switch copy(block, from: within, into: piece) {
+            case .copied: break
+            case .missingBase:
+                let rest = ByteCount(UInt64(target.count))
+                return parkOnFetches(from: ByteOffset(position), count: rest, tag: tag)
+            case .coldPage(let page): return parkOnWarming(page, tag: tag)
+            case .failed: return .failed(.failed)
+            }
+            position &+= UInt64(count)
+            target = UnsafeMutableRawBufferPointer(rebasing: target[count...])
+        }
+        readAhead.note(offset: offset.rawValue, count: UInt64(buffer.count))
+        return .done
+    }
+
+    /// Copies `target.count` bytes of `block`, from byte `within` on, in the newest state.
+    mutating func copy(
+        _ block: BlockIndex, from within: Int, into target: UnsafeMutableRawBufferPointer
+    ) -> CopyOutcome {
+        let newer = active.leaf(of: block)
+        let newerIsZero = newer == nil && active.isZeroRange(block: block)
+        let older = newerIsZero ? nil : frozen?.leaf(of: block)
+        if newer == nil && older == nil {
+            if newerIsZero || frozen?.isZeroRange(block: block) ?? false {
+                zeroFill(target)
+                return .copied
+            }
+            return copyBase(block, from: within, into: target)
+        }
+        let olderIsZero =
+            newerIsZero || (older == nil && frozen?.isZeroRange(block: block) ?? false)
+        let lookup = LayeredLeaf(
+            newer: newer, newerIsZero: newerIsZero, older: older, olderIsZero: olderIsZero)
+        return copyLayered(block, lookup, from: within, into: target)
+    }
+
+    private mutating func copyLayered(
+        _ block: BlockIndex, _ leaf: LayeredLeaf, from within: Int,
+        into target: UnsafeMutableRawBufferPointer
+    ) -> CopyOutcome {
+        var done = 0
+        while done < target.count {
+            let position = within &+ done
+            let grain = position / Limits.grainBytes
+            let inside = position % Limits.grainBytes
+            let count = min(target.count &- done, Limits.grainBytes &- inside)
+            let piece = UnsafeMutableRawBufferPointer(
+                rebasing: target[done..<(done &+ count)])
+            switch leaf.state(grain) {
+            case .absent:
+                let outcome = copyBase(block, from: position, into: piece)
+                guard case .copied = outcome else { return outcome }
+            case .zero: zeroFill(piece)
+            case .page(let page):
+                let outcome = copyPage(page, from: inside, into: piece)
+                guard case .copied = outcome else { return outcome }
+            }
+            done &+= count
+        }
+        return .copied
+    }
+
+    private mutating func copyBase(
+        _ block: BlockIndex, from within: Int, into target: UnsafeMutableRawBufferPointer
+    ) -> CopyOutcome {
+        switch map.resolve(block) {
+        case .zeros: zeroFill(target)
+        case .cached(let cached):
+            guard let base = cached.bytes.baseAddress, let to = target.baseAddress else {
+                return .copied
+            }
+            precondition(within &+ target.count <= cached.bytes.count)
+            memcpy(to, base + within, target.count)
+        case .missing: return .missingBase
+        }
+        return .copied
+    }
+
+    private func copyPage(
+        _ page: JournalPage, from inside: Int, into target: UnsafeMutableRawBufferPointer
+    ) -> CopyOutcome {
+        guard let to = target.baseAddress else { return .copied }
+        if let mapped = journal.page(page) {
+            memcpy(to, mapped + inside, target.count)
+            return .copied
+        }
+        let (segment, offset) = journal.file(of: page)
+        do throws(HostIOError) {
+            let count = try segment.file.readIfCached(at: offset + UInt64(inside), into: target)
+            guard let count else { return .coldPage(page) }
+            return count == target.count ? .copied : .failed
+        } catch { return .failed }
+    }
+}
+
+/// The two memtables' view of one block.
+struct LayeredLeaf {
+    let newer: UnsafePointer<UInt32>?
+    let newerIsZero: Bool
+    let older: UnsafePointer<UInt32>?
+    let olderIsZero: Bool
+
+    @inline(__always)
+    func state(_ grain: Int) -> GrainState {
+        if newerIsZero { return .zero }
+        if let newer {
+            let state = GrainState(entry: newer[grain])
+            if case .absent = state {} else { return state }
+        }
+        if olderIsZero { return .zero }
+        if let older { return GrainState(entry: older[grain]) }
+        return .absent
+    }
+}
+
+@inline(__always)
+func zeroFill(_ target: UnsafeMutableRawBufferPointer) {
+    guard let base = target.baseAddress else { return }
+    memset(base, 0, target.count)
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What a volume tells of itself: counts for metrics, and the state that status shows.
+
+public import Formats
+import Journal
+public import Primitives
+import VolumeMap
+
+/// Counts since the volume was opened here.
+public struct VolumeCounters: Equatable, Sendable {
+    public var reads: UInt64 = 0
+    public var readBytes: UInt64 = 0
+    public var writes: UInt64 = 0
+    public var writtenBytes: UInt64 = 0
+    public var zeroes: UInt64 = 0
+    public var zeroedBytes: UInt64 = 0
+    public var flushes: UInt64 = 0
+    public var syncs: UInt64 = 0
+    public var fetches: UInt64 = 0
+    public var fetchesFailed: UInt64 = 0
+    public var commits: UInt64 = 0
+    public var commitsPostponed: UInt64 = 0
+}
+
+/// A moment's state of a volume.
+public struct VolumeReport: Sendable {
+    public var id: VolumeID
+    public var size: ByteCount
+    public var blockBytes: Int
+    public var commit: Commit
+    public var epoch: Epoch
+    /// "open", "closing", "read-only", "fenced" or "failed".
+    public var operationState: String
+    /// Why it takes no writes.
+    public var failure: VolumeFailure?
+    public var lastError: String?
+    /// Blocks and zeroed ranges that are not in the root.
+    public var dirtyEntries: Int
+    public var journalBytes: UInt64
+    public var journalSegments: Int
+    /// Bytes appended since the last cut.
+    public var unpublishedBytes: UInt64
+    public var unpublishedAgeSeconds: UInt64
+    public var isCommitting: Bool
+    public var isStalled: Bool
+    public var parkedRequests: Int
+    /// The last journal record that was appended.
+    public var lastRecord: RecordSequence
+    public var counters: VolumeCounters
+}
+
+extension Volume {
+    public func report() -> VolumeReport {
+        var failure: VolumeFailure?
+        var state = "open"
+        if case .closed(let reason) = gate {
+            failure = reason
+            switch reason {
+            case .readOnly: state = "read-only"
+            case .fenced: state = "fenced"
+            case .closing: state = "closing"
+            default: state = "failed"
+            }
+        }
+        var isCommitting = true
+        if case .idle = phase { isCommitting = false }
+        let age = (oldestFrozen ?? oldestActive).map { now.nanoseconds(since: $0) / 1_000_000_000 }
+        return VolumeReport(
+            id: id, size: size, blockBytes: blockBytes, commit: root.commit, epoch: epoch,
+            operationState: state, failure: failure, lastError: lastError,
+            dirtyEntries: active.entryCount + (frozen?.entryCount ?? 0),
+            journalBytes: journal.bytes, journalSegments: journal.segmentCount,
+            unpublishedBytes: uncommittedBytes + frozenBytes, unpublishedAgeSeconds: age ?? 0,
+            isCommitting: isCommitting, isStalled: isStalled, parkedRequests: parks.count,
+            lastRecord: journal.lastAppended, counters: counters)
+    }
+}

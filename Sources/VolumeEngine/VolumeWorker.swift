@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Carries out a volume's effects, blocking, on whatever thread the shell gives it. Stateless but for
+// what it was made with: the simulator and the daemon run the same code.
+
+public import CleanCache
+public import Committer
+import Formats
+import Glibc
+public import HostIO
+public import Journal
+public import ObjectStore
+public import Primitives
+import VolumeMap
+
+/// The hands of one volume.
+public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
+    public let local: LocalVolume<Storage>
+    private let store: Store
+    private let cache: CleanCache
+    private let pool: SegmentPool<Storage>
+    private let fetcher: MapFetcher<Store>
+    private let settings: PackSettings
+    private let random: any RandomSource
+
+    public init(
+        local: LocalVolume<Storage>, store: Store, cache: CleanCache, pool: SegmentPool<Storage>,
+        settings: PackSettings, random: any RandomSource
+    ) {
+        self.local = local
+        self.store = store
+        self.cache = cache
+        self.pool = pool
+        self.settings = settings
+        self.random = random
+        fetcher = MapFetcher(store: store, cache: cache)
+    }
+
+    /// Does the work of one effect. nil for effects that end in no event. `answer` is not for a worker.
+    public func perform(
+        _ effect: VolumeEffect<Storage>, labelSeconds: UInt64
+    ) -> VolumeEvent<Storage>? {
+        switch effect {
+        case .sync(let work):
+            do throws(HostIOError) { try work.perform() } catch {
+                return .synced(work, failure: error)
+            }
+            return .synced(work, failure: nil)
+        case .startWriteback(let segment, let offset, let count):
+            segment.file.startWriteback(at: offset, count: count)
+            return nil
+        case .takeSegments(let numbers): return takeSegments(numbers)
+        case .retire(let segments):
+            Failpoint.segmentsBeforeRecycle.hit()
+            // What cannot be given back stays where it is, and is found at the next start.
+            try? pool.give(back: segments)
+            return nil
+        case .fetch(let order): return fetch(order)
+        case .warm(let order): return warm(order)
+        case .commit(let run): return .commitEnded(run, perform(run))
+        case .recordFailure(let failure):
+            local.recordFailure(failure, labelSeconds: labelSeconds)
+            return nil
+        case .answer: return nil
+        }
+    }
+
+    private func takeSegments(_ numbers: [UInt64]) -> VolumeEvent<Storage> {
+        var taken: [SegmentFile<Storage>] = []
+        do throws(JournalError) {
+            for number in numbers {
+                taken.append(try pool.take(into: local.journal, number: number))
+            }
+        } catch {
+            switch error {
+            case .io(let failure) where failure.code != ENOSPC && failure.code != EDQUOT:
+                return .segmentsTaken(taken, isFull: false, failure: failure)
+            default: return .segmentsTaken(taken, isFull: true, failure: nil)
+            }
+        }
+        return .segmentsTaken(taken, isFull: false, failure: nil)
+    }
+
+    private func fetch(_ order: FetchOrder) -> VolumeEvent<Storage> {
+        do throws(FetchError) {
+            if order.mapOnly {
+                try fetcher.bringMap(for: order.blocks, of: order.root)
+            } else {
+                try fetcher.bring(order.blocks, of: order.root)
+            }
+        } catch { return .fetched(order.number, failure: error) }
+        return .fetched(order.number, failure: nil)
+    }
+
+    private func warm(_ order: WarmOrder<Storage>) -> VolumeEvent<Storage> {
+        let scratch = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: order.count, alignment: Limits.grainBytes)
+        defer { scratch.deallocate() }
+        do throws(HostIOError) {
+            _ = try order.segment.file.read(at: order.offset, into: scratch)
+        } catch { return .warmed(order.number, failure: error) }
+        return .warmed(order.number, failure: nil)
+    }
+
+    /// Takes a run as far as it goes. Every step is durable before the next begins, so a crash or an
+    /// absent store between two of them is retried from where it stopped.
+    private func perform(_ run: CommitRun<Storage>) -> CommitOutcome {
+        do throws(CommitError) {
+            if !run.isHeadVerified, let other = try contradiction(of: run) {
+                return .fenced(other)
+            }
+            if run.step == .build {
+                let built = try build(run)
+                run.built = built
+                run.step = .publish
+            }
+            guard let built = run.built else { return .postponed("nothing was built") }
+            if run.step == .publish {
+                Failpoint.commitBeforePending.hit()
+                try local.roots.writePending(built.commit.sequence, bytes: built.bytes)
+                Failpoint.commitAfterPending.hit()
+                switch try Publisher(store: store).publish(built) {
+                case .published: run.step = .promote
+                case .fenced(let other): return .fenced(describe(other))
+                case .unresolved(let detail): return .postponed(detail)
+                }
+                Failpoint.commitAfterPut.hit()
+            }
+            try local.roots.promote(built.commit.sequence)
+            Failpoint.commitAfterPromote.hit()
+            return .published(Root(commit: built.commit))
+        } catch { return outcome(of: error) }
+    }
+
+    /// Before the first publication after a restart: the head must be the local root.
+    private func contradiction(of run: CommitRun<Storage>) throws(CommitError) -> String? {
+        let parent = run.parent.commit
+        guard let head = try HeadFinder(store: store).head(of: parent.volume) else {
+            return "the store holds no commit of volume \(parent.volume)"
+        }
+        if head.commit.sequence == parent.sequence && head.commit.token == parent.token {
+            return nil
+        }
+        return describe(FencedBy(head.commit))
+    }
+
+    private func build(_ run: CommitRun<Storage>) throws(CommitError) -> LocalRoot {
+        var random = self.random
+        let token = Token.random(from: &random)
+        switch run.content {
+        case .frozen(let memtable, let journal):
+            var inputs = CommitInputs(
+                parent: run.parent, frozen: memtable, journal: journal, newSize: run.size,
+                cut: run.cut, state: run.state, token: token, labelSeconds: run.labelSeconds,
+                settings: settings)
+            inputs.epoch = run.epoch
+            return try CommitBuilder<Storage, Store>(store: store, cache: cache)
+                .build(inputs, random: &random).root
+        case .unchanged: return run.successor(with: run.parent.commit, token: token)
+        case .tables(let source): return run.successor(with: source.commit, token: token)
+        }
+    }
+
+    private func outcome(of error: CommitError) -> CommitOutcome {
+        if error.isRetryable { return .postponed("\(error)") }
+        switch error {
+        case .local(let failure): return .failed(.journal(failure))
+        case .journal(let failure): return .failed(.journalRotted("\(failure)"))
+        default: return .postponed("\(error)")
+        }
+    }
+
+    private func describe(_ other: FencedBy) -> String {
+        "commit \(other.sequence) of epoch \(other.epoch) was published by another writer"
+    }
+}
