@@ -3,12 +3,11 @@
 //
 // Opening a volume for writing: from what it starts, and who else may have it.
 //
-//   local root `open`, made here, nothing unresolved that ends it ─▶ serve at once, head
-//   unconfirmed else ask the store for the head:
-//     head = local root, `open`, made here ───────────────────────▶ it is ours: serve, head
-//     confirmed head = local root otherwise ────────────────────────────────▶ fence; the journal is
-//     adopted head ≠ local root, or none ─────────────────────────────────▶ root removed, journal
-//     set aside, fence
+//   local root `open`, made here, nothing unresolved that ends it ─▶ serve, head unconfirmed
+//   else ask the store for the head:
+//     head = local root, `open`, made here ─▶ it is ours: serve, head confirmed
+//     head = local root otherwise ──────────▶ fence; the journal is adopted
+//     head ≠ local root, or none ───────────▶ root removed, journal set aside, fence
 //
 // The order of a claim's local steps makes every crash end in one of these again: the stale root
 // goes first (nothing can be served), then the journal is renamed, then the pending fence is

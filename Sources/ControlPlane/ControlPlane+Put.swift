@@ -3,8 +3,8 @@
 //
 // PUT of an export: create, fork, attach again, grow, or find that nothing is to be done.
 //
-//   no ref, deleted ──▶ ref `creating` (volume id and source are fixed) ──▶ first commit ──▶ ref
-//   `live` creating        ──▶ the same steps from where they stopped
+//   no ref, deleted ──▶ ref `creating` (volume id, source fixed) ──▶ first commit ──▶ ref `live`
+//   creating        ──▶ the same steps from where they stopped
 //   detached        ──▶ `live`; a fork from a snapshot of the same name makes a new volume
 //   live            ──▶ larger: grow; else nothing
 //

@@ -5,9 +5,9 @@
 // what the payload must be is the checksum, seeded by the segment's nonce.
 //
 // offset size type  name              meaning
-//      0    1 u8    kind              1 write, 2 zero, 3 trim, 4 resize, 5 cut, 6 published, 7
-//      epoch 1    1 u8    flags             bit 0: the unit continues in the next record; others
-//      zero 2    2       reserve           zero
+//      0    1 u8    kind              1 write 2 zero 3 trim 4 resize 5 cut 6 published 7 epoch
+//      1    1 u8    flags             bit 0: the unit continues in the next record; others zero
+//      2    2       reserve           zero
 //      4    4 u32   epoch             the volume's writer generation
 //      8    8 u64   sequence          the record's number in the volume's history, from 1
 //     16    8 u64   offset            bytes; cut and published: the commit's sequence

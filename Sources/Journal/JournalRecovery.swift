@@ -6,8 +6,7 @@
 //
 //   1. survey    superblocks: which segments exist, where to start
 //   2. measure   walk the headers to the first bad one; the highest synced-to; the last whole unit
-//   3. replay    walk again; verify the payloads that may be torn; hand out whole units after the
-//   cut
+//   3. replay    walk again; verify payloads that may be torn; hand out whole units after the cut
 //   4. judge     if anything later claims that the first bad batch was synced, flushed data rotted:
 //                the journal is quarantined. Otherwise the tail was never answered as flushed
 //

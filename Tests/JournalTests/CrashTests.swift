@@ -4,16 +4,15 @@
 // Power cuts and kills through the real journal code on the volatile disk. Which test fails when a
 // sync is taken out of the code:
 //
-//   SyncWork.perform, sync of the files      "an answered flush survives a power cut that keeps
-//   nothing" SyncWork.perform, journal directory      the same
-//   SyncWork.perform, pool directory         "a flush syncs both directories of a segment's rename
-//   once" seal, sync of the kept segments          "what a recovery served survives the next power
-//   cut" seal, directory after the new segment    "a flush after a recovery survives a power cut"
-//   seal, the new segment, pool directory,   "a recovery is sealed by syncs in the right order"
+//   SyncWork, sync of the files       "an answered flush survives a power cut that keeps nothing"
+//   SyncWork, journal directory       the same
+//   SyncWork, pool directory          "a flush syncs both directories of a segment's rename once"
+//   seal, sync of the kept segments   "what a recovery served survives the next power cut"
+//   seal, directory after new segment "a flush after a recovery survives a power cut"
+//   seal, new segment, pool directory "a recovery is sealed by syncs in the right order"
 //     directory before it
-//   SegmentPool.prepare, directory           "free segments of another boot are forgotten durably"
-//   SegmentPool, sync of a fresh segment     "a fresh segment is written whole and synced before
-//   its use"
+//   SegmentPool.prepare, directory    "free segments of another boot are forgotten durably"
+//   SegmentPool, a segment's sync     "a fresh segment is written whole and synced before its use"
 
 import Formats
 import HostIO
