@@ -24,13 +24,15 @@ public enum CommitDrafts {
         }
     }
 
-    /// Commit 1 of a new volume of zeros. It is the fence of its epoch.
+    /// The first commit of a new volume of zeros. It is the fence of its epoch. A volume bound to a
+    /// used name begins at a higher `sequence`, so that snapshots of that name never repeat a number.
     public static func first(
-        of volume: VolumeID, size: ByteCount, blockBytes: Int, stamp: Stamp
+        of volume: VolumeID, size: ByteCount, blockBytes: Int,
+        at sequence: CommitSequence = CommitSequence(1), stamp: Stamp
     ) -> LocalRoot {
         sealed(
             Commit(
-                volume: volume, sequence: CommitSequence(1), epoch: stamp.epoch,
+                volume: volume, sequence: sequence, epoch: stamp.epoch,
                 token: stamp.token, state: stamp.state, isFence: true, size: size,
                 blockBytes: blockBytes, cut: RecordSequence(0),
                 labelSeconds: stamp.labelSeconds))
@@ -56,8 +58,8 @@ public enum CommitDrafts {
         return sealed(commit)
     }
 
-    /// Commit 1 of a new volume with the source's content. Its packs stay where they are, and their
-    /// slots keep their numbers.
+    /// The first commit of a new volume with the source's content. Its packs stay where they are, and
+    /// their slots keep their numbers.
     public static func forked(
         from source: Commit, as volume: VolumeID, at sequence: CommitSequence = CommitSequence(1),
         stamp: Stamp

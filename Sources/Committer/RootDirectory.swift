@@ -18,7 +18,7 @@ public import HostIO
 public import Primitives
 
 /// A commit as it lies in `root/`.
-public struct LocalRoot: Sendable {
+public struct LocalRoot: Equatable, Sendable {
     public let commit: Commit
     /// The object's exact bytes: what was, or will be, PUT.
     public let bytes: [UInt8]
@@ -103,15 +103,19 @@ public struct RootDirectory<Storage: StorageDirectory>: Sendable {
     }
 
     /// Step 5 of publishing: the pending commit becomes the root, durably; then older roots go.
-    /// A second call for the same number is harmless.
+    /// A second call for the same number is harmless. A pending name that comes back after a crash is
+    /// recognised by the root beside it.
     public func promote(_ sequence: CommitSequence) throws(CommitError) {
         let target = RootName.published(sequence.rawValue).text
         let source = RootName.pending(sequence.rawValue).text
         do throws(HostIOError) {
-            if try directory.exists(source) {
-                try directory.rename(source, to: directory, as: target)
+            // Not a rename: after a crash a file system may show neither of its names, and a commit
+            // that the store holds would be forgotten here.
+            if try !directory.exists(target) {
+                try directory.link(source, to: directory, as: target)
             }
             try directory.sync()
+            try directory.remove(source)
             try removeRoots(olderThan: sequence.rawValue)
         } catch { throw .local(error) }
     }
