@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Replies, written straight into the buffer that is sent. No function here allocates; each answers the
-// bytes it wrote, and its caller has made sure that they fit (the `…Bytes` constants).
+// Replies, written straight into the buffer that is sent. No function here allocates; each answers
+// the bytes it wrote, and its caller has made sure that they fit (the `…Bytes` constants).
 //
 //   simple:      magic u32 · error u32 · cookie u64 · (data of a successful READ)
 //   structured:  magic u32 · flags u16 · type u16 · cookie u64 · length u32 · (length bytes)
 //
-// Once structured replies are negotiated READ and BLOCK_STATUS are answered by chunks, errors included;
-// every other command keeps the simple reply, as the protocol allows. Each of ours is one chunk: DF is
-// honoured by never fragmenting.
+// Once structured replies are negotiated READ and BLOCK_STATUS are answered by chunks, errors
+// included; every other command keeps the simple reply, as the protocol allows. Each of ours is one
+// chunk: DF is honoured by never fragmenting.
 
 public import BlockDevice
 import Primitives

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // What a shard remembers of one connection between turns. Plain data in memory that does not move:
-// `NBDSessions` owns it and is the only one to touch it. A connection that waits for nothing holds no
-// buffer at all.
+// `NBDSessions` owns it and is the only one to touch it. A connection that waits for nothing holds
+// no buffer at all.
 //
 //   free ─(adopt)─▶ open ─(DISC, closeAll)─▶ draining ─(all answered and sent)─┐
 //    ▲               └──(hang-up, garbage, no progress)──────────────────┐     │

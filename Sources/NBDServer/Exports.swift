@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What the server asks of whoever knows the exports, and what it hands over when a client has chosen.
+// What the server asks of whoever knows the exports, and what it hands over when a client has
+// chosen.
 
 import Glibc
 public import NBDProtocol
@@ -36,8 +37,8 @@ public enum ExportPurpose: Sendable {
     case attach
 }
 
-/// Who knows the exports. Called on the negotiation thread: must not block; may answer from any thread,
-/// once, now or later.
+/// Who knows the exports. Called on the negotiation thread: must not block; may answer from any
+/// thread, once, now or later.
 public protocol ExportResolver: Sendable {
     func resolve(
         _ name: String, for purpose: ExportPurpose,
@@ -46,8 +47,8 @@ public protocol ExportResolver: Sendable {
     func list(reply: @escaping @Sendable ([(name: String, description: String)]) -> Void)
 }
 
-/// A connection whose client has chosen its export: on its way to the shard that serves it. Closes its
-/// descriptor if nobody takes it.
+/// A connection whose client has chosen its export: on its way to the shard that serves it. Closes
+/// its descriptor if nobody takes it.
 public final class NegotiatedConnection: Sendable {
     public let agreement: Agreement
     public let offer: ExportOffer

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The sockets that clients come to. A unix socket left behind by a dead server is replaced; one that
-// somebody serves, or a file that is no socket, is never touched.
+// The sockets that clients come to. A unix socket left behind by a dead server is replaced; one
+// that somebody serves, or a file that is no socket, is never touched.
 
 import CLinux
 import Glibc

@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // From the socket to requests. One receive per ready connection and turn; requests are parsed where
-// they landed. What remains of a request that has not come whole is copied once: up to 27 bytes of a
-// header into the connection, more into a buffer of the request's size, which the next receive fills
-// directly while what follows goes to the arena.
+// they landed. What remains of a request that has not come whole is copied once: up to 27 bytes of
+// a header into the connection, more into a buffer of the request's size, which the next receive
+// fills directly while what follows goes to the arena.
 
 import BlockDevice
 import CLinux
@@ -80,8 +80,8 @@ extension NBDSessions where Device: ~Copyable {
         memcpy(target, base, count)
     }
 
-    /// Receives the rest of a cut request into its stash, and what follows into the arena. Answers the
-    /// bytes in the arena once the request is whole.
+    /// Receives the rest of a cut request into its stash, and what follows into the arena. Answers
+    /// the bytes in the arena once the request is whole.
     private mutating func fill(
         _ client: Client, _ stash: Stash, _ base: UnsafeMutableRawPointer,
         _ devices: borrowing DeviceTable<Device>
@@ -186,8 +186,8 @@ extension NBDSessions where Device: ~Copyable {
         client.pointee.stalledSince = now
     }
 
-    /// Keeps bytes that cannot be parsed now. Without a buffer for the whole request the connection is
-    /// paused until there is one; false if there is none for the bytes themselves.
+    /// Keeps bytes that cannot be parsed now. Without a buffer for the whole request the connection
+    /// is paused until there is one; false if there is none for the bytes themselves.
     mutating func keep(
         _ client: Client, _ rest: UnsafeRawPointer, _ left: Int, need: Int
     ) -> Bool {

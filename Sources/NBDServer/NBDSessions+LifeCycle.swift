@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// How a connection comes, and the ways in which it goes. A slot is used again only after every request
-// that the device had accepted from it is complete; then its generation is raised, so that a late
-// completion or readiness never reaches the next user.
+// How a connection comes, and the ways in which it goes. A slot is used again only after every
+// request that the device had accepted from it is complete; then its generation is raised, so that
+// a late completion or readiness never reaches the next user.
 
 import BlockDevice
 import CLinux
@@ -69,9 +69,9 @@ extension NBDSessions where Device: ~Copyable {
         return client
     }
 
-    /// Closes every connection of a device: what was staged completes and is answered, what is parked
-    /// is answered with ESHUTDOWN, nothing more is read. `connections(ofDevice:)` tells when they are
-    /// gone, `isSettled(device:)` when the device may go too.
+    /// Closes every connection of a device: what was staged completes and is answered, what is
+    /// parked is answered with ESHUTDOWN, nothing more is read. `connections(ofDevice:)` tells when
+    /// they are gone, `isSettled(device:)` when the device may go too.
     public mutating func closeAll(device: Int, devices: borrowing DeviceTable<Device>) {
         guard let place = devices.pointer(device) else { return }
         for slot in 0..<slotsUsed {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One request: checked by the protocol's rules, handed to the device, answered or remembered. The room
-// for the reply is reserved before the device is called, so that whatever it says can be answered.
+// One request: checked by the protocol's rules, handed to the device, answered or remembered. The
+// room for the reply is reserved before the device is called, so that whatever it says can be
+// answered.
 
 import BlockDevice
 import Glibc

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The end of a turn: devices append what was staged, completions become replies, and replies are sent.
+// The end of a turn: devices append what was staged, completions become replies, and replies are
+// sent.
 
 import BlockDevice
 import CLinux
@@ -132,8 +133,8 @@ extension NBDSessions where Device: ~Copyable {
 
     // MARK: Output
 
-    /// The place for a reply of `count` bytes, with the reserve behind it. Nil if the socket takes no
-    /// more, or there is no buffer; or the connection was closed.
+    /// The place for a reply of `count` bytes, with the reserve behind it. Nil if the socket takes
+    /// no more, or there is no buffer; or the connection was closed.
     @inline(__always)
     mutating func reserve(
         _ client: Client, _ count: Int, _ devices: borrowing DeviceTable<Device>

@@ -2,8 +2,9 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // The transmission phase of all NBD connections of one shard. Confined to the shard's thread; the
-// shard's handler forwards readiness, ticks and the ends of turns, and brings the devices with every
-// call. Connections own nothing but what is left of unfinished requests: input goes through one arena.
+// shard's handler forwards readiness, ticks and the ends of turns, and brings the devices with
+// every call. Connections own nothing but what is left of unfinished requests: input goes through
+// one arena.
 //
 //   arena:   recv ─▶ requests parsed in place ─▶ payload lent to the device until its turn ends
 //   output:  the device reads straight into the reply buffer; one send per connection and turn

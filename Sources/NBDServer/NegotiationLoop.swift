@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Where connections begin: one thread accepts and haggles for all listeners, so that no client can slow
-// a data shard before it has chosen an export. It is a shard like any other; the resolver's answers come
-// as mail. A connection leaves it once, by `handOver`.
+// Where connections begin: one thread accepts and haggles for all listeners, so that no client can
+// slow a data shard before it has chosen an export. It is a shard like any other; the resolver's
+// answers come as mail. A connection leaves it once, by `handOver`.
 
 import CLinux
 import Glibc

@@ -29,7 +29,8 @@ enum SessionLimits {
     static let roundsMax = 4
     /// Bytes of free buffers that a shard keeps when nothing happens.
     static let idlePoolBytes = 8 << 20
-    /// Bits of a session number that are its slot; the rest tell one user of the slot from the next.
+    /// Bits of a session number that are its slot; the rest tell one user of the slot from the
+    /// next.
     static let slotBits: UInt32 = 12
 
     static func check() {

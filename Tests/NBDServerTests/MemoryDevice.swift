@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // A block device in memory that keeps the contract of BlockDevice.swift to the letter and is as
-// awkward as it allows: writes are applied from the lent payload at the end of the turn, and a script
-// says which calls park, fail, or complete late.
+// awkward as it allows: writes are applied from the lent payload at the end of the turn, and a
+// script says which calls park, fail, or complete late.
 
 import BlockDevice
 import Glibc

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The clients that people use: libnbd's tools, QEMU's, fio, and libnbd from Python. Each runs against
-// a device that parks every seventh call, so that nothing depends on answers at once.
+// The clients that people use: libnbd's tools, QEMU's, fio, and libnbd from Python. Each runs
+// against a device that parks every seventh call, so that nothing depends on answers at once.
 
 import Foundation
 import NBDServer
@@ -86,7 +86,8 @@ import Testing
                 "fio", "--name=verify", "--ioengine=nbd",
                 "--uri=nbd+unix:///disk?socket=\(server.socketPath)", "--rw=randwrite",
                 "--bssplit=512/40:4k/30:64k/20:1m/10", "--size=32m", "--iodepth=\(depth)",
-                "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--randseed=\(depth)")
+                "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0",
+                "--randseed=\(depth)")
             #expect(output.contains("err= 0"), "\(output)")
         }
     }

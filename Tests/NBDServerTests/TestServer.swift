@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A whole NBD server in the test process: negotiation thread, shards, memory devices. It is also the
-// shortest example of how the parts are composed.
+// A whole NBD server in the test process: negotiation thread, shards, memory devices. It is also
+// the shortest example of how the parts are composed.
 
 import BlockDevice
 import CLinux

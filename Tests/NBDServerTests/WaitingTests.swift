@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Requests that the device does not answer at once: parked, retried, completed late, and what becomes
-// of them when their connection ends.
+// Requests that the device does not answer at once: parked, retried, completed late, and what
+// becomes of them when their connection ends.
 
 import BlockDevice
 import NBDProtocol

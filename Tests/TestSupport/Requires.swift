@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What a test needs of the host. A test whose needs are not met is skipped, and says so on stderr: a
-// green run that skipped something must not look like one that did not.
+// What a test needs of the host. A test whose needs are not met is skipped, and says so on stderr:
+// a green run that skipped something must not look like one that did not.
 
 import Foundation
 
