@@ -237,6 +237,7 @@ if withFuzzers {
         fuzzer("FuzzCanary", ["Formats"]),
         fuzzer("FuzzCommit", ["Formats"]),
         fuzzer("FuzzFrame", ["Formats"]),
+        fuzzer("FuzzNBD", ["BlockDevice", "CLinux", "NBDProtocol", "NBDServer", "Shard"]),
         fuzzer("FuzzNode", ["Formats"]),
         fuzzer("FuzzPackIndex", ["Formats"]),
         fuzzer("FuzzPages", ["Formats"]),

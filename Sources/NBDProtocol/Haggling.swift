@@ -44,6 +44,12 @@ public struct Agreement: Sendable, Equatable {
     public var structured: Bool
     /// The client has chosen `base:allocation` for this export.
     public var allocationContext: Bool
+
+    public init(name: String, structured: Bool, allocationContext: Bool) {
+        self.name = name
+        self.structured = structured
+        self.allocationContext = allocationContext
+    }
 }
 
 /// What the owner of the connection does next.

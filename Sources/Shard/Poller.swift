@@ -59,4 +59,24 @@ public struct Poller: Sendable {
     }
 
     static let mailboxToken = UInt64.max
+
+    init(descriptor: Int32) { self.descriptor = descriptor }
+
+    // MARK: Without a shard
+
+    /// An epoll set for driving a handler's parts without a shard, in a fuzzer. Never closed.
+    package init() {
+        descriptor = clinux_epoll_create()
+        precondition(descriptor >= 0, "no descriptor left")
+    }
+
+    /// Tells what is ready now.
+    package func poll(_ body: (UInt64, Readiness) -> Void) {
+        withUnsafeTemporaryAllocation(of: clinux_ready.self, capacity: 16) { ready in
+            let count = clinux_epoll_wait(descriptor, ready.baseAddress, 16, 0)
+            for index in 0..<max(0, Int(count)) {
+                body(ready[index].token, Readiness(rawValue: ready[index].events))
+            }
+        }
+    }
 }
