@@ -24,7 +24,7 @@ esac
 command -v swift >/dev/null || fail "cannot build" "no swift on the path" \
     "install Swift 6.2 or later from https://www.swift.org/install/linux/"
 
-build_packages=(gcc libc6-dev binutils make pkg-config git ca-certificates
+build_packages=(gcc libc6-dev binutils libncurses6 make pkg-config git ca-certificates
     liblz4-dev libzstd-dev libxxhash-dev zlib1g-dev curl e2fsprogs jq python3 libnbd-bin)
 test_packages=(nbdkit python3-libnbd fio qemu-utils strace valgrind util-linux procps shellcheck)
 
