@@ -133,7 +133,8 @@ public struct NBDSessions<Device: BlockDevice & ~Copyable>: ~Copyable {
     public mutating func ready(
         _ token: UInt64, _ readiness: Readiness, devices: borrowing DeviceTable<Device>
     ) {
-        guard let client = client(UInt32(truncatingIfNeeded: token)), client.pointee.fd >= 0
+        guard token <= UInt64(UInt32.max), let client = client(UInt32(token)),
+            client.pointee.fd >= 0
         else { return }
         if readiness.isWritable {
             client.pointee.isBlocked = false

@@ -7,7 +7,8 @@
 import CLinux
 import Glibc
 
-/// What a handler wants to hear of a descriptor. Errors and hang-ups are always told.
+/// What a handler wants to hear of a descriptor. Errors and hang-ups are always told, a peer that
+/// closed its side of a TCP connection included.
 public struct Interest: OptionSet, Sendable {
     public let rawValue: UInt32
     @inline(__always)
@@ -25,10 +26,11 @@ public struct Readiness: Sendable {
     public var isReadable: Bool { rawValue & UInt32(CLINUX_READABLE) != 0 }
     @inline(__always)
     public var isWritable: Bool { rawValue & UInt32(CLINUX_WRITABLE) != 0 }
-    /// The peer is gone in both directions, or the connection failed.
+    /// The peer sends no more, is gone, or the connection failed. What it sent before may still be
+    /// unread: then it is readable too.
     @inline(__always)
     public var isHangup: Bool {
-        rawValue & UInt32(CLINUX_HANGUP | CLINUX_ERROR) != 0
+        rawValue & UInt32(CLINUX_HANGUP | CLINUX_ERROR | CLINUX_PEER_CLOSED) != 0
     }
 }
 
@@ -40,14 +42,14 @@ public struct Poller: Sendable {
     /// Listens to `fd`. False if the kernel has no room for it.
     public func add(_ fd: Int32, token: UInt64, _ interest: Interest) -> Bool {
         precondition(token != Poller.mailboxToken)
-        let code = clinux_epoll_add(descriptor, fd, interest.rawValue, token)
+        let code = clinux_epoll_add(descriptor, fd, interest.rawValue | always, token)
         precondition(code != -EBADF && code != -EEXIST && code != -EINVAL, "our own descriptor")
         return code == 0
     }
 
     /// Replaces what is listened to.
     public func modify(_ fd: Int32, token: UInt64, _ interest: Interest) {
-        let code = clinux_epoll_modify(descriptor, fd, interest.rawValue, token)
+        let code = clinux_epoll_modify(descriptor, fd, interest.rawValue | always, token)
         precondition(code == 0, "the descriptor was added")
     }
 
@@ -59,6 +61,7 @@ public struct Poller: Sendable {
     }
 
     static let mailboxToken = UInt64.max
+    private var always: UInt32 { UInt32(CLINUX_PEER_CLOSED) }
 
     init(descriptor: Int32) { self.descriptor = descriptor }
 

@@ -135,6 +135,21 @@ import Testing
         }
     }
 
+    @Test("a TCP client that goes away while its request is parked is noticed")
+    func hangUpOverTCP() throws {
+        let disk = TestDisk("disk")
+        disk.script.update { $0.holdParked = true }
+        try withServer([disk]) { server in
+            let client = try RawClient(server, tcp: true)
+            try client.open("disk")
+            try client.send((0..<128).flatMap { client.read($0 * 512, 512) })
+            #expect(server.waits { _ in disk.script.update { $0.parked } == 128 })
+            client.hangUp()
+            #expect(server.waits { $0.connections == [0] && $0.settled == [true] })
+            #expect(disk.script.update { $0.cancelled } == 128)
+        }
+    }
+
     @Test("closing a device's sessions answers what was staged, refuses what is parked")
     func closeAll() throws {
         let disk = TestDisk("disk")

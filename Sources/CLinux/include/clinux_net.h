@@ -21,6 +21,7 @@ enum {
     CLINUX_WRITABLE = 0x4,
     CLINUX_ERROR = 0x8,
     CLINUX_HANGUP = 0x10,
+    CLINUX_PEER_CLOSED = 0x2000,
 };
 
 int clinux_epoll_create(void);
