@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Commits that carry no new data: the first of a volume, a fence, a close, a fork, a roll-back. They
-// name pages that lie in packs already, so that each costs one PUT, whatever the size of the volume.
+// Commits that carry no new data: the first of a volume, a fence, a close, a fork, a roll-back.
+// They name pages that lie in packs already, so that each costs one PUT, whatever the size of the
+// volume.
 
 public import Formats
 public import Primitives
@@ -25,7 +26,8 @@ public enum CommitDrafts {
     }
 
     /// The first commit of a new volume of zeros. It is the fence of its epoch. A volume bound to a
-    /// used name begins at a higher `sequence`, so that snapshots of that name never repeat a number.
+    /// used name begins at a higher `sequence`, so that snapshots of that name never repeat a
+    /// number.
     public static func first(
         of volume: VolumeID, size: ByteCount, blockBytes: Int,
         at sequence: CommitSequence = CommitSequence(1), stamp: Stamp
@@ -38,8 +40,8 @@ public enum CommitDrafts {
                 labelSeconds: stamp.labelSeconds))
     }
 
-    /// The next commit of the same content. A new epoch makes it a fence. `unclean` is recorded if it
-    /// is given, else the parent's record is kept.
+    /// The next commit of the same content. A new epoch makes it a fence. `unclean` is recorded if
+    /// it is given, else the parent's record is kept.
     public static func successor(
         of parent: Commit, stamp: Stamp, unclean: UncleanTakeover? = nil
     ) -> LocalRoot {
@@ -58,8 +60,8 @@ public enum CommitDrafts {
         return sealed(commit)
     }
 
-    /// The first commit of a new volume with the source's content. Its packs stay where they are, and
-    /// their slots keep their numbers.
+    /// The first commit of a new volume with the source's content. Its packs stay where they are,
+    /// and their slots keep their numbers.
     public static func forked(
         from source: Commit, as volume: VolumeID, at sequence: CommitSequence = CommitSequence(1),
         stamp: Stamp
@@ -78,8 +80,8 @@ public enum CommitDrafts {
         return sealed(commit)
     }
 
-    /// The commit behind `head` with the content of `old`, an earlier one of the same volume, at the
-    /// head's size.
+    /// The commit behind `head` with the content of `old`, an earlier one of the same volume, at
+    /// the head's size.
     public static func rolledBack(
         to old: Commit, after head: Commit, stamp: Stamp
     ) -> LocalRoot {

@@ -10,8 +10,9 @@
 //   (none) ── writePending ──▶ N.pending ── promote ──▶ N        (N - 1 is removed last)
 //                                  └─── discardPending ─▶ (none)
 //
-// A pending file is durable before its PUT and is never rewritten: only those bytes may ever be sent
-// for that number again. A name appears whole or not at all: temporary file, sync, rename, sync.
+// A pending file is durable before its PUT and is never rewritten: only those bytes may ever be
+// sent for that number again. A name appears whole or not at all: temporary file, sync, rename,
+// sync.
 
 public import Formats
 public import HostIO
@@ -61,8 +62,9 @@ public struct RootDirectory<Storage: StorageDirectory>: Sendable {
     }
 
     /// Reads the newest root and the pending commit behind it, and removes what a crash left over:
-    /// temporary files, older roots, pending files that were promoted. Fails with `damagedLocal` if a
-    /// file that matters does not decode: the caller must then look at the store before it serves.
+    /// temporary files, older roots, pending files that were promoted. Fails with `damagedLocal` if
+    /// a file that matters does not decode: the caller must then look at the store before it
+    /// serves.
     public func load() throws(CommitError) -> LocalRoots {
         var published: [UInt64] = []
         var pending: [UInt64] = []
@@ -103,8 +105,8 @@ public struct RootDirectory<Storage: StorageDirectory>: Sendable {
     }
 
     /// Step 5 of publishing: the pending commit becomes the root, durably; then older roots go.
-    /// A second call for the same number is harmless. A pending name that comes back after a crash is
-    /// recognised by the root beside it.
+    /// A second call for the same number is harmless. A pending name that comes back after a crash
+    /// is recognised by the root beside it.
     public func promote(_ sequence: CommitSequence) throws(CommitError) {
         let target = RootName.published(sequence.rawValue).text
         let source = RootName.pending(sequence.rawValue).text
@@ -129,8 +131,8 @@ public struct RootDirectory<Storage: StorageDirectory>: Sendable {
         }
     }
 
-    /// Forgets a pending commit that lost its number to another writer. Only for one that is fenced:
-    /// an unresolved one must be kept.
+    /// Forgets a pending commit that lost its number to another writer. Only for one that is
+    /// fenced: an unresolved one must be kept.
     public func discardPending(_ sequence: CommitSequence) throws(CommitError) {
         do throws(HostIOError) {
             try directory.remove(RootName.pending(sequence.rawValue).text)

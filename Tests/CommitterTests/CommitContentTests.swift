@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What was written is what a machine without any cache reads, commit after commit, and the commit's own
-// accounts are right.
+// What was written is what a machine without any cache reads, commit after commit, and the commit's
+// own accounts are right.
 
 import Committer
 import Formats
@@ -12,7 +12,8 @@ import VolumeMap
 
 @Suite("Content of commits")
 struct CommitContentTests {
-    /// Block size, bytes of the volume, and whether the committer's cache is emptied between commits.
+    /// Block size, bytes of the volume, and whether the committer's cache is emptied between
+    /// commits.
     struct Course: Sendable, CustomTestStringConvertible {
         let blockBytes: Int
         let size: Int

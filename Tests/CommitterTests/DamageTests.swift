@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Bytes that are not what their pointer says: reads fail and say where, commits fail and change nothing,
-// and wrong data is never served. And a store that comes and goes.
+// Bytes that are not what their pointer says: reads fail and say where, commits fail and change
+// nothing, and wrong data is never served. And a store that comes and goes.
 
 import CleanCache
 import Committer

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Counts from scratch what a commit says of itself: references, digests, sizes, and that whatever it
-// names is in the store.
+// Counts from scratch what a commit says of itself: references, digests, sizes, and that whatever
+// it names is in the store.
 
 import CleanCache
 import Formats

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Power is cut at every operation of the local disk between cut and recycling, and what is found after
-// explains the store: the head is the local root, or the pending commit, or older than neither.
+// Power is cut at every operation of the local disk between cut and recycling, and what is found
+// after explains the store: the head is the local root, or the pending commit, or older than
+// neither.
 
 import CleanCache
 import Committer

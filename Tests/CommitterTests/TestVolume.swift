@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A volume driven as an engine drives it, journal and all, beside an array of bytes that says what must
-// be there.
+// A volume driven as an engine drives it, journal and all, beside an array of bytes that says what
+// must be there.
 
 import CleanCache
 import Committer
@@ -42,12 +42,14 @@ final class TestVolume {
     private var journal: Journal<VolatileDirectory>
     private let pool: SegmentPool<VolatileDirectory>
 
-    /// Creates a volume, its first commit published; or forks `source`.
-    init(_ shape: TestShape = TestShape(), store: MemoryStore? = nil, fork: TestVolume? = nil)
-        throws
-    {
+    /// Creates a volume, its first commit published; or forks another; or goes on from `imported`,
+    /// whose content is not looked at.
+    init(
+        _ shape: TestShape = TestShape(), store: MemoryStore? = nil, fork: TestVolume? = nil,
+        imported: LocalRoot? = nil
+    ) throws {
         var random = SplitMix64(seed: shape.seed)
-        let id = VolumeID.random(from: &random)
+        let id = imported?.commit.volume ?? VolumeID.random(from: &random)
         self.id = id
         self.store = store ?? fork?.store ?? MemoryStore()
         disk = VolatileDisk(seed: shape.seed)
@@ -59,12 +61,13 @@ final class TestVolume {
         let stamp = CommitDrafts.Stamp(
             epoch: Epoch(1), token: .random(from: &random), state: .open, labelSeconds: 1)
         let first =
-            fork.map { CommitDrafts.forked(from: $0.root.commit, as: id, stamp: stamp) }
+            imported ?? fork.map { CommitDrafts.forked(from: $0.root.commit, as: id, stamp: stamp) }
             ?? CommitDrafts.first(
                 of: id, size: ByteCount(UInt64(shape.size)), blockBytes: shape.blockBytes,
                 stamp: stamp)
         root = Root(commit: first.commit)
-        model = fork?.model ?? [UInt8](repeating: 0, count: shape.size)
+        let modelled = imported == nil ? shape.size : 0
+        model = fork?.model ?? [UInt8](repeating: 0, count: modelled)
         memtable = Memtable(blockBytes: root.blockBytes)
         let segments = try folder.directory("segments", create: true)
         pool = SegmentPool(directory: segments, budgetBytes: 1 << 40, random: random)
@@ -92,10 +95,11 @@ final class TestVolume {
     /// Writes whole grains; the last one of the volume may be short.
     func write(grain: Int, _ bytes: [UInt8]) throws {
         let start = grain * Limits.grainBytes
-        precondition(start + bytes.count <= model.count)
-        model.withUnsafeMutableBytes { target in
-            UnsafeMutableRawBufferPointer(rebasing: target[start..<(start + bytes.count)])
-                .copyBytes(from: bytes)
+        if !model.isEmpty {
+            model.withUnsafeMutableBytes { target in
+                UnsafeMutableRawBufferPointer(rebasing: target[start..<(start + bytes.count)])
+                    .copyBytes(from: bytes)
+            }
         }
         let over = bytes.count % Limits.grainBytes
         var padded = bytes
@@ -129,7 +133,7 @@ final class TestVolume {
     /// Zeroes whole grains.
     func zero(grains: Range<Int>) throws {
         let end = min(grains.upperBound * Limits.grainBytes, model.count)
-        let start = grains.lowerBound * Limits.grainBytes
+        let start = min(grains.lowerBound * Limits.grainBytes, end)
         model.withUnsafeMutableBytes { bytes in
             _ = UnsafeMutableRawBufferPointer(rebasing: bytes[start..<end])
                 .initializeMemory(as: UInt8.self, repeating: 0)
@@ -175,7 +179,7 @@ final class TestVolume {
         memtable.freeze()
         return CommitInputs(
             parent: root, frozen: memtable, journal: journal.frozen(),
-            newSize: ByteCount(UInt64(newSize ?? model.count)), cut: journal.lastAppended,
+            newSize: newSize.map { ByteCount(UInt64($0)) } ?? root.size, cut: journal.lastAppended,
             state: state, token: .random(from: &random), labelSeconds: 2, settings: settings)
     }
 
