@@ -12,10 +12,13 @@ import Synchronization
 public struct ExportPlacement: Sendable, Equatable {
     public var shard: Int
     public var device: Int
+    /// Tells the device from the next one in its slot: whoever adopts the connection compares it.
+    public var generation: UInt64
 
-    public init(shard: Int, device: Int) {
+    public init(shard: Int, device: Int, generation: UInt64 = 0) {
         self.shard = shard
         self.device = device
+        self.generation = generation
     }
 }
 
