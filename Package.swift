@@ -155,7 +155,7 @@ if !coreOnly {
                 "VolumeEngine", "NBDServer", "ControlPlane", "AdminAPI", "CLinux",
                 .product(name: "TOMLKit", package: "TOMLKit"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]),
         .executableTarget(
             name: "martlet",

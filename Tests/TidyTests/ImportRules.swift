@@ -74,7 +74,7 @@ enum ImportRules {
             "Hummingbird", "HummingbirdCore", "NIOCore", "NIOPosix", "HTTPTypes", "Logging",
             "ServiceLifecycle",
         ],
-        "Daemon": ["TOMLKit", "Logging", "ServiceLifecycle"],
+        "Daemon": ["TOMLKit", "Logging", "UnixSignals"],
         "martlet": [
             "ArgumentParser", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOFoundationCompat",
         ],
