@@ -33,9 +33,11 @@ struct SnapshotsCommand: AsyncParsableCommand {
 
     @OptionGroup var client: ClientOptions
     @Argument(help: "Name of the export.") var name: String
+    @Flag(help: "With --json: objects instead of sequence numbers.") var detail = false
 
     mutating func run() async throws {
-        let path = try exportPath(name, "/snapshots?detail=true")
+        let isDetailed = detail || !client.json
+        let path = try exportPath(name, "/snapshots" + (isDetailed ? "?detail=true" : ""))
         try await client.show(.get, path, as: [SnapshotReply].self) { list in
             TextTable.columns(
                 ["SEQUENCE", "TAG", "ETAG"],

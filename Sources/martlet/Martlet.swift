@@ -52,10 +52,14 @@ enum Martlet {
     /// One line on stderr.
     static func complain(_ message: String) {
         let line = message.split(separator: "\n").joined(separator: " ")
-        // Not through the C library's `stderr`: a mutable global.
-        var rest = Array("martlet: \(line)\n".utf8)[...]
+        say("martlet: \(line)", on: STDERR_FILENO)
+    }
+
+    /// Writes a line at once. Not through the C library's streams: mutable globals that buffer.
+    static func say(_ line: String, on descriptor: Int32) {
+        var rest = Array("\(line)\n".utf8)[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+            let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
             guard count > 0 else { return }
             rest = rest.dropFirst(count)
         }

@@ -6,6 +6,7 @@
 import ArgumentParser
 import Daemon
 import Foundation
+import Glibc
 import Primitives
 
 /// `--config`, `--store` and `--cache`, as the daemon and the commands on the store take them.
@@ -60,7 +61,10 @@ struct RunCommand: AsyncParsableCommand {
         var sources = try settings.sources(environment: Environment.all)
         sources.flags.nbd = nbd
         sources.flags.api = api
-        _ = try ConfigurationLoader.load(sources)
-        throw UserError(.failed, what: "cannot run", why: "not built yet", remedy: "wait")
+        let configuration = try ConfigurationLoader.load(sources)
+        let code = try await DaemonRunner.run(configuration, logger: DaemonRunner.logger()) {
+            Martlet.say($0, on: STDOUT_FILENO)
+        }
+        guard code == 0 else { throw ExitCode(code) }
     }
 }

@@ -41,7 +41,7 @@ public struct Configuration: Equatable, Sendable {
         public var addresses = ["127.0.0.1:10809"]
         public var apiAddress = "127.0.0.1:8080"
         public var apiSocket = Configuration.dataFolder + "/run/api.sock"
-        public var deadConnTimeoutSecs: Int64 = 0
+        public var deadConnTimeoutSecs: Int64 = 60
         public var scrubberBlocksPerSecond: Int64 = 0
         public var shards: Int64 = 0
     }

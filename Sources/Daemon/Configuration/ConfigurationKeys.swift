@@ -103,7 +103,7 @@ extension Configuration {
             "Writers stall rather than let an unpublished write get older than this; 0 is no bound."
         ),
         .integer(
-            "commit", "target_pack_mb", \.commit.targetPackMB, 1...512,
+            "commit", "target_pack_mb", \.commit.targetPackMB, 1...128,
             "A pack object is closed when it holds this many MiB."),
         .choice("commit", "codec", \.commit.codec, "Compression of packed blocks."),
         .integer(

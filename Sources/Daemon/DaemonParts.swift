@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Settings turned into things: the cache directory and its lock, the store and whether it keeps its
+// promises, the pools. Everything here blocks and belongs to the start.
+
+import CleanCache
+import Committer
+import HostIO
+import Journal
+import Logging
+import NBDServer
+import ObjectStore
+import Primitives
+import VolumeEngine
+
+/// What a start opens before anything is served.
+struct DaemonParts {
+    let cacheDirectory: HostDirectory
+    /// Held for as long as the daemon lives.
+    let lock: HostFile
+    let host: HostParts
+    /// What was found out about the store; nil if it is away.
+    let access: StoreAccess?
+
+    private static let what = "cannot start"
+
+    static func open(
+        _ configuration: Configuration, stop: StopFlag, logger: Logger
+    ) throws(UserError) -> DaemonParts {
+        let clock = SystemClock()
+        let directory = try folder(configuration.cache.dir, "the cache directory")
+        guard let lock = try local({ () throws(HostIOError) in try directory.lock("lock") }) else {
+            throw UserError(
+                .conflict, what: what,
+                why: "another daemon uses the cache directory \(configuration.cache.dir)",
+                remedy: "stop it, or choose another cache.dir")
+        }
+        var random = SystemRandom()
+        let facts = try local { () throws(HostIOError) in
+            try HostFacts.read(fallback: directory, random: &random)
+        }
+        let store = try self.store(configuration, stop: stop, clock: clock)
+        let access = try probe(store, logger: logger)
+        let pool = try segments(directory, configuration, facts)
+        let views = try local { () throws(HostIOError) in
+            try directory.directory("views", create: true)
+        }
+        let hands = Hands(
+            processors: facts.processorCount, downloads: Int(configuration.storage.maxDownloads),
+            uploads: Int(configuration.storage.maxUploads))
+        let host = HostParts(
+            clock: clock, facts: facts, store: store,
+            cache: CleanCache(capacityBytes: configuration.cache.memoryBytes), pool: pool,
+            hands: hands, settings: packs(configuration.commit),
+            options: volumes(configuration), views: views,
+            commitWaitSeconds: commitWaitSeconds)
+        return DaemonParts(cacheDirectory: directory, lock: lock, host: host, access: access)
+    }
+
+    /// How long a request waits for the store to take a commit before it answers 503.
+    static let commitWaitSeconds: UInt64 = 30
+
+    private static func folder(
+        _ path: String, _ name: String
+    ) throws(UserError) -> HostDirectory {
+        do throws(HostIOError) { return try HostDirectory.open(path: path, create: true) } catch {
+            throw UserError(
+                .failed, what: what, why: "\(name): \(error)",
+                remedy: "choose a folder that this user may write")
+        }
+    }
+
+    private static func local<Value>(
+        _ body: () throws(HostIOError) -> Value
+    ) throws(UserError) -> Value {
+        do throws(HostIOError) { return try body() } catch {
+            throw UserError(
+                .failed, what: what, why: "\(error)", remedy: "check the cache directory's disk")
+        }
+    }
+
+    private static func store(
+        _ configuration: Configuration, stop: StopFlag, clock: SystemClock
+    ) throws(UserError) -> DaemonStore {
+        switch try StoreLocation(parsing: configuration.storage.url) {
+        case .directory(let path):
+            var random = SystemRandom()
+            let directory = DirectoryStore(
+                root: try folder(path, "the store"), token: Token.random(from: &random))
+            return RetryingStore(CountingStore(directory), clock: clock, random: random) {
+                stop.pause(nanoseconds: $0, clock: clock)
+            }
+        }
+    }
+
+    /// Refuses a store that would let two writers destroy each other.
+    private static func probe(
+        _ store: DaemonStore, logger: Logger
+    ) throws(UserError) -> StoreAccess? {
+        var random = SystemRandom()
+        do throws(ObjectStoreError) {
+            let access = try StoreProbe.run(store, random: &random)
+            if case .unfit(let detail) = access {
+                throw ObjectStoreError.refused(key: StoreProbe.prefix, detail: detail)
+            }
+            if case .readOnly(let detail) = access {
+                logger.warning("the store may only be read", metadata: ["why": "\(detail)"])
+            }
+            return access
+        } catch {
+            guard !error.isRetryable else {
+                logger.warning("the store is away", metadata: ["why": "\(error)"])
+                return nil
+            }
+            throw UserError(
+                .failed, what: "cannot use the store \(store.url)", why: "\(error)",
+                remedy: "choose a store that creates objects only if they are absent")
+        }
+    }
+
+    private static func segments(
+        _ directory: HostDirectory, _ configuration: Configuration, _ facts: HostFacts
+    ) throws(UserError) -> SegmentPool<HostDirectory> {
+        try local { () throws(HostIOError) in
+            let folder = try directory.directory("segments", create: true)
+            try directory.sync()
+            let pool = SegmentPool(
+                directory: folder, budgetBytes: configuration.cache.diskBytes,
+                random: SystemRandom())
+            try pool.prepare(bootID: facts.bootID)
+            return pool
+        }
+    }
+
+    private static func packs(_ commit: Configuration.Commit) -> PackSettings {
+        let codec: Codec =
+            switch commit.codec {
+            case .lz4: .lz4
+            case .zstd: .zstd
+            case .none: .raw
+            }
+        return PackSettings(targetBytes: Int(commit.targetPackMB) << 20, codec: codec)
+    }
+
+    private static func volumes(_ configuration: Configuration) -> VolumeOptions {
+        var options = VolumeOptions()
+        options.commitBytes = UInt64(configuration.commit.maxJournalMB) << 20
+        options.commitAgeSeconds = UInt64(configuration.commit.maxAgeSecs)
+        let unpublished = configuration.commit.maxUnpublishedSecs
+        options.unpublishedSecondsMax = unpublished == 0 ? nil : UInt64(unpublished)
+        options.failsWhenFull = configuration.policy.cacheFull != .pause
+        return options
+    }
+
+    static func sessions(_ configuration: Configuration) -> SessionOptions {
+        var options = SessionOptions()
+        let seconds = configuration.nbd.deadConnTimeoutSecs
+        // "Never" is longer than any daemon runs.
+        options.deadConnectionSeconds = seconds == 0 ? 1 << 32 : UInt64(seconds)
+        return options
+    }
+}

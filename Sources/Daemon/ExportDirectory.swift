@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What NBD clients see of the exports: names, and where each is served. A name that nobody used yet
+// is claimed here, on a control thread, when the first client comes.
+
+import AdminAPI
+import BlockDevice
+import ControlPlane
+import Documents
+import NBDProtocol
+import NBDServer
+import Primitives
+import Shard
+import VolumeEngine
+
+typealias DaemonControl = ControlPlane<ShardHost, DaemonStore>
+
+struct ExportDirectory: ExportResolver {
+    let control: DaemonControl
+    let host: ShardHost
+    let hands: Hands
+
+    func resolve(
+        _ name: String, for purpose: ExportPurpose,
+        reply: @escaping @Sendable (ExportAnswer) -> Void
+    ) {
+        let isQueued = hands.control.trySubmit {
+            do throws(UserError) {
+                switch purpose {
+                case .describe: reply(try describe(name))
+                case .attach: reply(try attach(name))
+                }
+            } catch {
+                reply(Self.answer(to: error))
+            }
+        }
+        if !isQueued { reply(.notNow("the daemon is busy or stopping: try again")) }
+    }
+
+    func list(reply: @escaping @Sendable ([(name: String, description: String)]) -> Void) {
+        let isQueued = hands.control.trySubmit {
+            reply(
+                control.list().filter { $0.state == .live && $0.transport == .nbd }.map {
+                    (name: $0.name, description: Self.description(of: $0.volume))
+                })
+        }
+        if !isQueued { reply([]) }
+    }
+
+    private static func description(of volume: VolumeID) -> String { "volume \(volume)" }
+
+    /// An export's facts, without claiming it. Views are attached: they claim nothing.
+    private func describe(_ name: String) throws(UserError) -> ExportAnswer {
+        guard ExportName.isValid(name) else { return try attach(name) }
+        let info = try control.info(name)
+        guard info.state == .live else { throw notServed(name, "it is \(info.state.rawValue)") }
+        try requireTransport(info)
+        let geometry = DeviceGeometry(
+            size: info.size, blockBytes: info.blockBytes, isReadOnly: info.isReadOnly)
+        return .found(
+            ExportOffer(
+                name: name, description: Self.description(of: info.volume), geometry: geometry),
+            ExportPlacement(shard: 0, device: 0))
+    }
+
+    private func attach(_ name: String) throws(UserError) -> ExportAnswer {
+        if ExportName.isValid(name) { try requireTransport(try control.info(name)) }
+        let attachment = try control.attach(name)
+        guard let location = host.location(attachment.served),
+            let report = host.report(attachment.served)
+        else { return .notNow("\(name) is being closed: try again") }
+        let isReadOnly = attachment.isReadOnly || attachment.served.snapshot != nil
+        let geometry = DeviceGeometry(
+            size: report.volume.size, blockBytes: attachment.blockBytes, isReadOnly: isReadOnly)
+        return .found(
+            ExportOffer(
+                name: name, description: Self.description(of: attachment.served.volume),
+                geometry: geometry),
+            ExportPlacement(
+                shard: location.shard, device: location.place.slot,
+                generation: location.place.generation))
+    }
+
+    private func requireTransport(_ info: ExportInfo) throws(UserError) {
+        guard info.transport == .nbd else {
+            throw notServed(info.name, "its transport is \(info.transport.rawValue)")
+        }
+    }
+
+    private func notServed(_ name: String, _ why: String) -> UserError {
+        UserError(
+            .conflict, what: "cannot serve \(name)", why: why, remedy: "see martlet info \(name)")
+    }
+
+    private static func answer(to error: UserError) -> ExportAnswer {
+        switch error.kind {
+        case .notFound, .badRequest: .notFound
+        case .storeAway: .notNow(error.description)
+        default: .refused(error.description)
+        }
+    }
+}

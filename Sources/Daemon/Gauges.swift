@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The daemon's metrics, gathered when somebody asks: the host's, then each running volume's.
+
+import AdminAPI
+import CleanCache
+import HostIO
+import Journal
+import ObjectStore
+
+struct Gauges: Sendable {
+    let host: ShardHost
+
+    /// Blocks for a round trip to each shard's volumes.
+    func families() -> [MetricFamily] { hostFamilies() + volumeFamilies() }
+
+    private func hostFamilies() -> [MetricFamily] {
+        let parts = host.parts
+        let usage = parts.pool.usage
+        let cache = parts.cache.statistics
+        let store = parts.store.base.counts
+        return [
+            single("martlet_up", .gauge, "The daemon runs.", 1),
+            single(
+                "martlet_journal_used_bytes", .gauge, "Disk used by journals.", usage.usedBytes),
+            single(
+                "martlet_journal_budget_bytes", .gauge, "Disk budget of journals.",
+                usage.budgetBytes),
+            single(
+                "martlet_journal_free_segments", .gauge, "Segments in stock.", usage.freeSegments),
+            single("martlet_cache_bytes", .gauge, "Memory used by clean blocks.", cache.bytes),
+            single(
+                "martlet_cache_capacity_bytes", .gauge, "Memory for clean blocks.",
+                cache.capacityBytes),
+            single("martlet_cache_hits_total", .counter, "Clean cache hits.", cache.hits),
+            single("martlet_cache_misses_total", .counter, "Clean cache misses.", cache.misses),
+            single(
+                "martlet_cache_evictions_total", .counter, "Clean cache evictions.",
+                cache.evictions),
+            storeFamily(store),
+            single(
+                "martlet_store_failures_total", .counter, "Failed store requests.",
+                store.failures),
+            single(
+                "martlet_store_retries_total", .counter, "Repeated store requests.",
+                parts.store.retries),
+            single(
+                "martlet_store_sent_bytes_total", .counter, "Bytes sent to the store.",
+                store.bytesSent),
+            single(
+                "martlet_store_received_bytes_total", .counter, "Bytes received from the store.",
+                store.bytesReceived),
+        ]
+    }
+
+    private func storeFamily(_ counts: StoreCounts) -> MetricFamily {
+        var family = MetricFamily("martlet_store_requests_total", .counter, "Store requests.")
+        family.add(counts.puts, ("operation", "put"))
+        family.add(counts.gets, ("operation", "get"))
+        family.add(counts.heads, ("operation", "head"))
+        family.add(counts.lists, ("operation", "list"))
+        family.add(counts.deletes, ("operation", "delete"))
+        return family
+    }
+
+    private func single(
+        _ name: String, _ kind: MetricFamily.Kind, _ help: String, _ value: some BinaryInteger
+    ) -> MetricFamily {
+        var family = MetricFamily(name, kind, help)
+        family.add(value)
+        return family
+    }
+
+    /// Names that are no counters.
+    private static let gauges: Set<String> = [
+        "connections", "writers", "journal_bytes", "journal_segments", "dirty_blocks",
+        "unpublished_bytes", "unpublished_age_secs", "parked_requests", "sequence", "epoch",
+    ]
+
+    private func volumeFamilies() -> [MetricFamily] {
+        var families: [String: MetricFamily] = [:]
+        for (served, location) in host.running {
+            guard let report = host.report(served) else { continue }
+            for (name, value) in StatusText.counters(of: report) {
+                let isGauge = Self.gauges.contains(name)
+                let full = "martlet_volume_\(name)" + (isGauge ? "" : "_total")
+                families[
+                    full,
+                    default: MetricFamily(
+                        full, isGauge ? .gauge : .counter,
+                        "Of a volume: \(name.split(separator: "_").joined(separator: " ")).")
+                ].add(value, ("export", location.name))
+            }
+        }
+        return Array(families.values)
+    }
+}

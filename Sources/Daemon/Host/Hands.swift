@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The threads that do what shards may not: local syncs, fetches, commits, and the control plane's
+// work. One pool per kind, so that a slow store never holds up a flush.
+
+import HostIO
+import ObjectStore
+import Primitives
+import Shard
+import VolumeEngine
+
+/// The store as the daemon uses it: retried, counted, in a folder.
+typealias DaemonStore = RetryingStore<
+    CountingStore<DirectoryStore<HostDirectory>>, SystemClock, SystemRandom
+>
+
+/// All worker pools of a daemon.
+final class Hands: Sendable {
+    /// Threads that carry out requests of the API and attaches of clients.
+    private static let controlThreads = 16
+    /// Threads for jobs that a control thread waits for: another pool, or all could wait for all.
+    private static let jobThreads = 8
+
+    let local: WorkerPool
+    let fetch: WorkerPool
+    let commit: WorkerPool
+    let control: WorkerPool
+    let jobs: WorkerPool
+
+    init(processors: Int, downloads: Int, uploads: Int) {
+        local = WorkerPool(threads: max(4, 2 * processors), name: "local")
+        fetch = WorkerPool(threads: downloads, name: "fetch")
+        commit = WorkerPool(threads: uploads, name: "commit")
+        control = WorkerPool(threads: Self.controlThreads, name: "control")
+        jobs = WorkerPool(threads: Self.jobThreads, name: "job")
+    }
+
+    /// Who carries out an effect.
+    func pool(for effect: VolumeEffect<HostDirectory>) -> WorkerPool {
+        switch effect {
+        case .fetch: fetch
+        case .commit: commit
+        default: local
+        }
+    }
+
+    /// Runs jobs side by side and returns when all have ended. Not for a job itself.
+    func runAll(_ work: [@Sendable () -> Void]) {
+        var running: [Answer<Void>] = []
+        for job in work {
+            let ended = Answer<Void>()
+            let isQueued = jobs.submit {
+                job()
+                ended.give(())
+            }
+            if isQueued { running.append(ended) } else { job() }
+        }
+        for ended in running { ended.wait() }
+    }
+
+    /// Ends all threads after what is queued. Shards are stopped before.
+    func stop() {
+        for pool in [control, jobs, commit, fetch, local] { pool.stop() }
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Opening a volume's files before it goes to a shard, asking a shard, and what its answers mean to
+// people.
+
+import Committer
+import ControlPlane
+import Formats
+import HostIO
+import Journal
+import Primitives
+import VolumeEngine
+import VolumeMap
+
+extension ShardHost {
+    typealias Opened = (
+        seed: VolumeSeed<HostDirectory>, worker: VolumeWorker<HostDirectory, DaemonStore>
+    )
+
+    /// Replays and seals the journal, or prepares a view. Blocks for as long as that takes.
+    func open(_ claim: VolumeClaim<HostDirectory>, _ what: String) throws(UserError) -> Opened {
+        do throws(VolumeOpenError) {
+            let directory = claim.writer?.directory ?? parts.views
+            let local = try LocalVolume(volume: claim.served.volume, directory: directory)
+            let worker = VolumeWorker(
+                local: local, store: parts.store, cache: parts.cache, pool: parts.pool,
+                settings: parts.settings, random: SystemRandom())
+            guard let writer = claim.writer else {
+                return (.readOnly(claim.root.commit, directory: directory), worker)
+            }
+            let opening = VolumeOpening(
+                root: claim.root.commit, pending: writer.pending,
+                adoptsJournal: writer.adoptsJournal, isHeadConfirmed: writer.isHeadConfirmed,
+                epoch: writer.epoch, bootID: parts.facts.bootID)
+            return (try local.open(opening, pool: parts.pool), worker)
+        } catch {
+            throw Self.explain(error, what)
+        }
+    }
+
+    private static func explain(_ error: VolumeOpenError, _ what: String) -> UserError {
+        switch error {
+        case .local(let failure):
+            UserError(
+                .failed, what: what, why: "\(failure)", remedy: "check the cache directory's disk")
+        case .journal(let failure):
+            UserError(
+                .failed, what: what, why: "its journal cannot be replayed: \(failure)",
+                remedy: "martlet open --force starts from the last commit and keeps the journal "
+                    + "for martlet journal salvage")
+        case .root(let failure):
+            UserError(
+                .failed, what: what, why: "\(failure)", remedy: "check the cache directory's disk")
+        case .journalEndsEarly(let last, let cut):
+            UserError(
+                .failed, what: what,
+                why: "its journal ends at record \(last), a commit in progress needs \(cut)",
+                remedy: "martlet open --force starts from the last commit and keeps the journal "
+                    + "for martlet journal salvage")
+        }
+    }
+
+    // MARK: Asking
+
+    func ask(_ location: Location, _ verb: ControlVerb, _ deadline: Instant?) -> ControlResult {
+        let answer = Answer<ControlResult>()
+        guard send(.control(location.place, verb, deadline: deadline, answer), location.shard)
+        else { return .absent }
+        return answer.wait()
+    }
+
+    func ask(
+        _ served: ServedVolume, _ verb: ControlVerb, _ deadline: Instant?, _ what: String
+    ) throws(UserError) -> ControlResult {
+        guard let location = location(served) else { throw failure(of: .absent, what) }
+        return ask(location, verb, deadline)
+    }
+
+    /// Asks for what the volume does only while nothing is uncommitted: commits before, and again
+    /// if a write came between.
+    func whenQuiet(
+        _ volume: VolumeID, _ verb: ControlVerb, reason: CommitReason, _ what: String
+    ) throws(UserError) -> CommitSummary {
+        let deadline = parts.clock.now.advanced(bySeconds: parts.commitWaitSeconds)
+        for attempt in 1... {
+            _ = try commitAll(volume, reason: reason, deadline: deadline)
+            let result = try ask(ServedVolume(volume), verb, deadline, what)
+            if case .failed(.refused) = result, attempt < Self.quietAttemptsMax { continue }
+            return summary(try committed(result, what))
+        }
+        throw failure(of: .timedOut, what)
+    }
+
+    // MARK: Answers
+
+    func summary(_ root: Root) -> CommitSummary {
+        CommitSummary(
+            sequence: root.commit.sequence, token: root.commit.token,
+            labelSeconds: root.commit.labelSeconds)
+    }
+
+    func committed(_ result: ControlResult, _ what: String) throws(UserError) -> Root {
+        if case .committed(let root) = result { return root }
+        throw failure(of: result, what)
+    }
+
+    func failure(of result: ControlResult, _ what: String) -> UserError {
+        switch result {
+        case .failed(let failure): Self.explain(failure, what)
+        case .timedOut:
+            UserError(
+                .storeAway, what: what, why: "the store did not take the commit in time",
+                remedy: "see that the store can be reached, then try again")
+        case .writersAttached(let count):
+            UserError(
+                .conflict, what: what, why: "\(count) clients have it open for writing",
+                remedy: "disconnect them, then try again")
+        case .absent: Self.stopping(what)
+        case .committed, .resized, .left:
+            UserError(
+                .failed, what: what, why: "the volume answered something else",
+                remedy: "see the daemon's log")
+        }
+    }
+
+    private static func explain(_ failure: VolumeFailure, _ what: String) -> UserError {
+        switch failure {
+        case .fenced:
+            UserError(
+                .fenced, what: what, why: failure.reason,
+                remedy: "martlet open takes it over again; its journal is kept for salvage")
+        case .readOnly, .closing, .refused:
+            UserError(.conflict, what: what, why: failure.reason, remedy: "try again later")
+        case .journal, .journalRotted:
+            UserError(
+                .failed, what: what, why: failure.reason,
+                remedy: "check the cache directory's disk; martlet open --force starts from the "
+                    + "last commit")
+        }
+    }
+
+    static func stopping(_ what: String) -> UserError {
+        UserError(
+            .conflict, what: what, why: "it does not run here, or the daemon is stopping",
+            remedy: "try again")
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The running volumes of this host, as the control plane reaches them: every call becomes mail to
+// the volume's shard, and blocks until the shard answers. Never called by a shard.
+
+import CleanCache
+import Committer
+import ControlPlane
+import HostIO
+import Journal
+import NBDServer
+import Primitives
+import Shard
+import Synchronization
+import VolumeEngine
+import VolumeMap
+
+/// Where a volume runs.
+struct Location: Sendable, Equatable {
+    let shard: Int
+    let place: Place
+    let name: String
+}
+
+/// What the host's volumes share.
+struct HostParts: Sendable {
+    let clock: SystemClock
+    let facts: HostFacts
+    let store: DaemonStore
+    let cache: CleanCache
+    let pool: SegmentPool<HostDirectory>
+    let hands: Hands
+    let settings: PackSettings
+    let options: VolumeOptions
+    /// Where views of commits find the folders that they never use.
+    let views: HostDirectory
+    let commitWaitSeconds: UInt64
+}
+
+final class ShardHost: VolumeHost {
+    typealias Storage = HostDirectory
+
+    /// Acknowledging needs a moment without writes; writers make it wait for a few commits.
+    static let quietAttemptsMax = 8
+
+    let parts: HostParts
+    private let shards: [Shard<VolumeShard>]
+    private let locations = Mutex<[ServedVolume: Location]>([:])
+
+    init(
+        _ parts: HostParts, shards count: Int, sessions: SessionOptions,
+        onIdleView: @escaping @Sendable (ServedVolume) -> Void
+    ) {
+        self.parts = parts
+        shards = (0..<count).map { index in
+            let setting = VolumeShardSetting(
+                index: index, hands: parts.hands, clock: parts.clock, cache: parts.cache,
+                sessions: sessions, onIdleView: onIdleView)
+            return Shard(name: "shard-\(index)", clock: parts.clock) { context in
+                VolumeShard(setting, context)
+            }
+        }
+    }
+
+    /// Ends the shards. Volumes that are still there keep their journals.
+    func stop() {
+        for shard in shards { shard.stop() }
+        for shard in shards { shard.join() }
+    }
+
+    func handOver(_ connection: NegotiatedConnection) {
+        let index = connection.placement.shard
+        guard index < shards.count else { return }
+        shards[index].mailbox.send(.adopt(connection))
+    }
+
+    func send(_ event: ShardEvent, _ shard: Int) -> Bool { shards[shard].mailbox.send(event) }
+
+    private func leastLoaded() -> Int {
+        let counts = locations.withLock { table in
+            table.values.reduce(into: [Int](repeating: 0, count: shards.count)) {
+                $0[$1.shard] += 1
+            }
+        }
+        return counts.indices.min { counts[$0] < counts[$1] } ?? 0
+    }
+
+    func location(_ served: ServedVolume) -> Location? { locations.withLock { $0[served] } }
+
+    /// All volumes that run here, by name.
+    var running: [(served: ServedVolume, location: Location)] {
+        locations.withLock { table in
+            table.map { (served: $0.key, location: $0.value) }
+        }.sorted { $0.location.name < $1.location.name }
+    }
+
+    // MARK: Volume host
+
+    func attach(_ claim: VolumeClaim<HostDirectory>) throws(UserError) {
+        let what = "cannot open \(claim.name)"
+        let (seed, worker) = try open(claim, what)
+        let index = leastLoaded()
+        let arrival = Arrival(
+            served: claim.served, name: claim.name, seed: seed, options: parts.options,
+            worker: worker)
+        let answer = Answer<Place?>()
+        guard shards[index].mailbox.send(.insert(arrival, answer)), let place = answer.wait()
+        else { throw Self.stopping(what) }
+        let location = Location(shard: index, place: place, name: claim.name)
+        locations.withLock { $0[claim.served] = location }
+    }
+
+    func commitAll(
+        _ volume: VolumeID, reason: CommitReason, deadline: Instant?
+    ) throws(UserError) -> CommitSummary {
+        let what = "cannot publish the volume \(volume) (\(reason.rawValue))"
+        return summary(
+            try committed(try ask(ServedVolume(volume), .commit, deadline, what), what))
+    }
+
+    @discardableResult
+    func detach(
+        _ served: ServedVolume, clean: Bool, deadline: Instant?
+    ) throws(UserError) -> CommitSummary? {
+        guard let location = location(served) else { return nil }
+        let what = "cannot close \(location.name)"
+        let isClean = clean && served.snapshot == nil
+        // While the store is away this fails and nothing has changed: clients stay connected.
+        if isClean { _ = try commitAll(served.volume, reason: .detach, deadline: deadline) }
+        let result = ask(location, .leave(clean: isClean), deadline)
+        switch result {
+        case .failed: break
+        default: locations.withLock { $0[served] = nil }
+        }
+        switch result {
+        case .left, .absent: return nil
+        default: return summary(try committed(result, what))
+        }
+    }
+
+    func resize(_ volume: VolumeID, to size: ByteCount) throws(UserError) {
+        let what = "cannot grow the volume \(volume)"
+        let result = try ask(ServedVolume(volume), .resize(size), nil, what)
+        if case .resized = result { return }
+        throw failure(of: result, what)
+    }
+
+    func rollback(
+        _ volume: VolumeID, to target: LocalRoot
+    ) throws(UserError) -> CommitSummary {
+        let what = "cannot roll the volume \(volume) back"
+        let root = Root(commit: target.commit)
+        return try whenQuiet(volume, .rollback(root), reason: .rollback, what)
+    }
+
+    func acknowledge(_ volume: VolumeID) throws(UserError) -> CommitSummary {
+        let what = "cannot acknowledge the take-over of the volume \(volume)"
+        return try whenQuiet(volume, .acknowledge, reason: .drain, what)
+    }
+
+    func status(_ served: ServedVolume) -> VolumeStatus? {
+        report(served).map { StatusText.status(of: $0, served) }
+    }
+
+    func clientCounts(_ served: ServedVolume) -> ClientCounts {
+        guard let report = report(served) else { return ClientCounts(readers: 0, writers: 0) }
+        return ClientCounts(
+            readers: report.connections - report.writers, writers: report.writers)
+    }
+
+    func disconnect(_ served: ServedVolume) {
+        guard let location = location(served) else { return }
+        shards[location.shard].mailbox.send(.disconnect(location.place))
+    }
+
+    /// A moment's state, from the shard; nil if it does not run here.
+    func report(_ served: ServedVolume) -> PlaceReport? {
+        guard let location = location(served) else { return nil }
+        let answer = Answer<PlaceReport?>()
+        guard shards[location.shard].mailbox.send(.report(location.place, answer)) else {
+            return nil
+        }
+        return answer.wait()
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// A shard's report in the words of the control plane, and as counters.
+
+import ControlPlane
+import Formats
+import NBDServer
+import Primitives
+import VolumeEngine
+
+enum StatusText {
+    static func status(of report: PlaceReport, _ served: ServedVolume) -> VolumeStatus {
+        let volume = report.volume
+        var status = VolumeStatus(
+            volume: volume.id, size: volume.size, blockBytes: volume.blockBytes,
+            isReadOnly: served.snapshot != nil, state: state(of: report),
+            sequence: volume.commit.sequence, epoch: volume.epoch)
+        status.journalBytes = volume.journalBytes
+        status.journalSegments = volume.journalSegments
+        status.dirtyBlocks = UInt64(volume.dirtyEntries)
+        status.unpublishedAgeSeconds = volume.unpublishedAgeSeconds
+        status.unpublishedBytes = volume.unpublishedBytes
+        status.uncleanTakeover = volume.commit.uncleanTakeover
+        switch volume.failure {
+        case .readOnly, .closing, nil: break
+        case .some(let failure): status.failure = failure.reason
+        }
+        status.readers = report.connections - report.writers
+        status.writers = report.writers
+        return status
+    }
+
+    private static func state(of report: PlaceReport) -> OperationState {
+        switch report.volume.failure {
+        case .fenced: return .fenced
+        case .readOnly: return .readOnly
+        case .closing: return .draining
+        case .some: return .failed
+        case nil: break
+        }
+        if report.isLeaving { return .draining }
+        if report.volume.isStalled { return .stalled }
+        return report.volume.isCommitting ? .committing : .serving
+    }
+
+    /// The counters of one volume, by name.
+    static func counters(of report: PlaceReport) -> [String: UInt64] {
+        let (volume, clients) = (report.volume, report.statistics)
+        let counters = volume.counters
+        return [
+            "reads": counters.reads, "read_bytes": counters.readBytes,
+            "writes": counters.writes, "written_bytes": counters.writtenBytes,
+            "zeroes": counters.zeroes, "zeroed_bytes": counters.zeroedBytes,
+            "flushes": counters.flushes, "syncs": counters.syncs, "fetches": counters.fetches,
+            "fetches_failed": counters.fetchesFailed, "commits": counters.commits,
+            "commits_postponed": counters.commitsPostponed,
+            "client_errors": clients.errors, "connections": UInt64(report.connections),
+            "writers": UInt64(report.writers), "journal_bytes": volume.journalBytes,
+            "journal_segments": UInt64(volume.journalSegments),
+            "dirty_blocks": UInt64(volume.dirtyEntries),
+            "unpublished_bytes": volume.unpublishedBytes,
+            "unpublished_age_secs": volume.unpublishedAgeSeconds,
+            "parked_requests": UInt64(volume.parkedRequests),
+            "sequence": volume.commit.sequence.rawValue,
+            "epoch": UInt64(volume.epoch.rawValue),
+        ]
+    }
+}

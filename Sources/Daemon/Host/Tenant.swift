@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What a shard keeps beside each volume: whose hands work for it, and how far its departure is.
+//
+//   serving ──leave──▶ disconnecting ──settled──▶ closing ──last commit──▶ emptying ──▶ (gone)
+//                           │ not clean                ├── failed: serving again  ▲
+//                           └──────────────────────────┼──────────────────────────┤
+//                                                      └── deadline ──────────────┘
+
+import ControlPlane
+import HostIO
+import Primitives
+import VolumeEngine
+
+/// A question that waits for a volume's answer.
+struct Question {
+    let answer: Answer<ControlResult>
+    let place: Place
+    let deadline: Instant?
+    /// Connections are refused until it is answered.
+    let isHolding: Bool
+    /// It is the last commit of a departure: the answer goes through it.
+    let isDeparture: Bool
+}
+
+/// A volume on its way off the shard.
+struct Departure {
+    enum Step {
+        case disconnecting
+        case closing
+        case emptying(ControlResult)
+    }
+    var step = Step.disconnecting
+    let isClean: Bool
+    let deadline: Instant?
+    let answer: Answer<ControlResult>
+}
+
+struct Tenant {
+    let place: Place
+    let served: ServedVolume
+    let worker: VolumeWorker<HostDirectory, DaemonStore>
+    /// Effects that workers have, or that wait for one.
+    var effectsRunning = 0
+    /// Since when no client uses a read-only view.
+    var idleSince: Instant
+    /// Nobody may connect now.
+    var isHeld = false
+    var departure: Departure?
+
+    init(
+        place: Place, served: ServedVolume,
+        worker: VolumeWorker<HostDirectory, DaemonStore>, idleSince: Instant
+    ) {
+        self.place = place
+        self.served = served
+        self.worker = worker
+        self.idleSince = idleSince
+    }
+}
