@@ -238,6 +238,7 @@ if withFuzzers {
         fuzzer("FuzzCommit", ["Formats"]),
         fuzzer("FuzzFrame", ["Formats"]),
         fuzzer("FuzzNBD", ["BlockDevice", "CLinux", "NBDProtocol", "NBDServer", "Shard"]),
+        fuzzer("FuzzJournal", ["Formats"]),
         fuzzer("FuzzNode", ["Formats"]),
         fuzzer("FuzzPackIndex", ["Formats"]),
         fuzzer("FuzzPages", ["Formats"]),
