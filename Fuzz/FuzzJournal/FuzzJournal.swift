@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Superblocks and batch header pages, as they are and with a right checksum: what is accepted encodes
-// to itself, and names only pages inside its segment.
+// Superblocks and batch header pages, as they are and with a right checksum: what is accepted
+// encodes to itself, and names only pages inside its segment.
 
 import Formats
 import FuzzSupport

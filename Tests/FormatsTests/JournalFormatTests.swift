@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // The journal's three formats: bytes fixed for ever for version 1, every flipped bit refused, and
-// every rule between fields. Regenerate with MARTLET_REGENERATE_GOLDENS=1 after a deliberate change.
+// every rule between fields. Regenerate with MARTLET_REGENERATE_GOLDENS=1 after a deliberate
+// change.
 
 import Formats
 import Foundation
