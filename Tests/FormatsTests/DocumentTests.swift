@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Documents: one encoding each, kept as golden text; a decoder that trusts nothing; keys whose parsing
-// and building are inverse.
+// Documents: one encoding each, kept as golden text; a decoder that trusts nothing; keys whose
+// parsing and building are inverse.
 
 import Documents
 import Foundation
@@ -91,7 +91,8 @@ struct DocumentCase: Sendable, CustomTestStringConvertible {
                 + #""version":1,"volumes":["0102030405060708090a0b0c0d0e0f10"]}"#),
         DocumentCase(
             CondemnedSet(run: 4, commits: ["volumes/x"], packs: []),
-            golden: #"{"commits":["volumes/x"],"kind":"condemned","packs":[],"run":4,"version":1}"#),
+            golden: #"{"commits":["volumes/x"],"kind":"condemned","packs":[],"run":4,"#
+                + #""version":1}"#),
     ]
 }
 
