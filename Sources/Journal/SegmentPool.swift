@@ -190,6 +190,7 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
         for segment in segments {
             let hasRoom = state.withLock { $0.free.count < freeMax }
             if hasRoom, segment.pages == segmentPages {
+                try wipe(segment.file)
                 let name = freeName()
                 try segment.directory.rename(segment.name, to: directory, as: name)
                 state.withLock { $0.free.append(Free(name: name, file: segment.file)) }
@@ -198,6 +199,13 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
             }
             state.withLock { $0.usedSegments -= 1 }
         }
+    }
+
+    /// Removes the superblock, durably: a segment that waits in a journal for its first batch must not
+    /// be taken for part of an earlier life of that journal, whose generations may be higher.
+    private func wipe(_ file: Storage.File) throws(HostIOError) {
+        try file.write(at: 0, [UInt8](repeating: 0, count: Limits.grainBytes))
+        try file.sync()
     }
 
     /// Counts segments that a recovered journal holds, or that left by another way.

@@ -44,7 +44,7 @@ extension Simulation {
             history.publish(upTo: covers)
         case .resized: break
         case .failed(let reason):
-            guard disk.isOff || hasFailedSync else {
+            guard disk.isOff || hasFailedSync || reason == .closing else {
                 throw failure("a control request failed for no reason: \(reason.reason)")
             }
         }

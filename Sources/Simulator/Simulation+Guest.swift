@@ -119,7 +119,8 @@ extension Simulation {
                 rebasing: UnsafeRawBufferPointer(buffer)[start..<(start + Limits.sectorBytes)])
             let found = GuestHistory.stamp(of: bytes, sector: sector)
             let expected = history.expected(sector)
-            guard found == expected else {
+            // What was staged when the disk failed is neither acknowledged nor readable.
+            guard found == expected || hasFailedSync || disk.isOff else {
                 throw failure("read of sector \(sector) found \(found), expected \(expected)")
             }
         }
@@ -158,7 +159,8 @@ extension Simulation {
 
     /// Errors are for a dead disk, a failed sync and a volume being closed; a healthy volume answers.
     private func checkRefusal(_ error: BlockError, of flight: Flight) throws(SimulationFailure) {
-        let isExcused = disk.isOff || hasFailedSync || (host?.isClosing ?? true)
+        var isExcused = disk.isOff || hasFailedSync || (host?.isClosing ?? true)
+        if case .read = flight.kind { isExcused = isExcused || isStoreFaulty }
         guard isExcused else {
             throw failure("request \(flight.kind) failed with \(error) for no reason")
         }

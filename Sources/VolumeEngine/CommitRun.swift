@@ -25,7 +25,9 @@ public enum CommitContent<Storage: StorageDirectory>: Sendable {
 /// Where a run stands; each step is durable before the next begins.
 public enum CommitStep: Equatable, Sendable {
     case build
-    /// The bytes exist; they may lie in `root/N.pending`, and may have been PUT.
+    /// The bytes exist, and no request has carried them.
+    case pending
+    /// They lie in `root/N.pending`, durably, and may have been PUT.
     case publish
     /// In the store; the local root is still to be renamed.
     case promote

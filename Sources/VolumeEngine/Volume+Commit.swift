@@ -146,6 +146,7 @@ extension Volume {
         oldestActive = nil
         frozenBytes = uncommittedBytes
         uncommittedBytes = 0
+        Failpoint.commitAfterCut.hit()
         let run = makeRun(content: .frozen(sealed, journal.frozen()), cut: cut)
         phase = .syncing(run, batch: journal.appendedBatch)
     }

@@ -181,7 +181,8 @@ extension Volume {
         _ write: WidenedWrite, from start: Int, count: Int, grain: GrainIndex, continues: Bool,
         _ pieces: UnsafeMutableBufferPointer<iovec>
     ) -> JournalPage? {
-        guard let base = pieces.baseAddress else { return nil }
+        // An append on the way to here may have failed and closed the volume.
+        guard case .open = gate, let base = pieces.baseAddress else { return nil }
         let used = write.pieces(from: start, count: count, into: base)
         let list = UnsafeBufferPointer(start: base, count: used)
         for _ in 0..<2 {
@@ -204,14 +205,16 @@ extension Volume {
     mutating func appendStaged(keepingEdges: Bool = false) {
         if !keepingEdges { edges.reset() }
         guard journal.hasStaged else { return }
-        do throws(HostIOError) { try journal.append() } catch {
-            for request in staged.requests {
-                completions.append(Completion(tag: request.tag, outcome: .failed(.failed)))
-            }
-            staged.removeAll()
-            fail(.journal(error))
+        Failpoint.journalBeforeAppend.hit()
+        do throws(HostIOError) {
+            // A sync may have failed since these records were staged.
+            if let failure = journal.failure { throw failure }
+            try journal.append()
+        } catch {
+            dropStaged(error)
             return
         }
+        Failpoint.journalAfterAppend.hit()
         for range in staged.ranges {
             if let page = range.page {
                 active.set(
@@ -235,6 +238,14 @@ extension Volume {
         if let due = journal.writebackDue() {
             effects.append(.startWriteback(due.0, offset: due.offset, count: due.count))
         }
+    }
+
+    private mutating func dropStaged(_ failure: HostIOError) {
+        for request in staged.requests {
+            completions.append(Completion(tag: request.tag, outcome: .failed(.failed)))
+        }
+        staged.removeAll()
+        fail(.journal(failure))
     }
 
     /// A write of nothing is a write all the same: with FUA it answers after a sync.

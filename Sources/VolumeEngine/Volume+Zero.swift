@@ -96,6 +96,7 @@ extension Volume {
     mutating func stageMark(
         _ kind: JournalRecord.Kind, offset: UInt64, length: UInt64, continues: Bool
     ) -> Bool {
+        if journal.failure != nil { return false }
         for _ in 0..<2 {
             switch journal.stageMark(
                 kind: kind, offset: offset, length: length, epoch: epoch, continues: continues)
@@ -103,7 +104,7 @@ extension Volume {
             case .at: return true
             case .batchFull: appendStaged(keepingEdges: true)
             }
-            guard case .open = gate else { return false }
+            if journal.failure != nil { return false }
         }
         preconditionFailure("an empty batch takes any mark")
     }

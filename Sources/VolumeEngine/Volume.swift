@@ -165,7 +165,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     }
 
     /// True while something is staged and not appended: payloads are still lent.
-    public var hasStaged: Bool { journal.hasStaged }
+    public var hasStaged: Bool { journal.hasStaged && journal.failure == nil }
 
     /// Tells the time. Called at least once a second while anything is uncommitted or parked.
     public mutating func tick(_ time: Instant, wallSeconds: UInt64) {

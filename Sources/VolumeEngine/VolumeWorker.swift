@@ -107,19 +107,23 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
     /// absent store between two of them is retried from where it stopped.
     private func perform(_ run: CommitRun<Storage>) -> CommitOutcome {
         do throws(CommitError) {
-            if !run.isHeadVerified, let other = try contradiction(of: run) {
-                return .fenced(other)
-            }
             if run.step == .build {
+                // Later the head may be this very run's commit, published by a PUT whose reply was lost.
+                if !run.isHeadVerified, let other = try contradiction(of: run) {
+                    return .fenced(other)
+                }
                 let built = try build(run)
                 run.built = built
-                run.step = .publish
+                run.step = .pending
             }
             guard let built = run.built else { return .postponed("nothing was built") }
-            if run.step == .publish {
+            if run.step == .pending {
                 Failpoint.commitBeforePending.hit()
                 try local.roots.writePending(built.commit.sequence, bytes: built.bytes)
                 Failpoint.commitAfterPending.hit()
+                run.step = .publish
+            }
+            if run.step == .publish {
                 switch try Publisher(store: store).publish(built) {
                 case .published: run.step = .promote
                 case .fenced(let other): return .fenced(describe(other))
