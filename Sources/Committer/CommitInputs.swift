@@ -15,11 +15,17 @@ public struct PackSettings: Equatable, Sendable {
     public var targetBytes: Int
     /// How frames are stored, unless they do not shrink.
     public var codec: Codec
+    /// How hard zstd tries.
+    public var zstdLevel: Int
 
-    public init(targetBytes: Int = Limits.packBytesTarget, codec: Codec = .lz4) {
+    public init(
+        targetBytes: Int = Limits.packBytesTarget, codec: Codec = .lz4, zstdLevel: Int = 1
+    ) {
         precondition(targetBytes > 0 && targetBytes <= Limits.packBytesTarget * 4)
+        precondition((1...19).contains(zstdLevel))
         self.targetBytes = targetBytes
         self.codec = codec
+        self.zstdLevel = zstdLevel
     }
 }
 

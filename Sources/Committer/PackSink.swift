@@ -76,7 +76,8 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
             return known
         }
         let bytes = Frame.encode(
-            content, mask: mask, hash: hash, grains: names.grains, codec: names.settings.codec)
+            content, mask: mask, hash: hash, grains: names.grains, codec: names.settings.codec,
+            zstdLevel: names.settings.zstdLevel)
         let payload = bytes.count - FrameHeader.byteCount(grains: names.grains)
         if frameBytes > 0, frameBytes + payload > names.settings.targetBytes || isCrowded {
             try close()
@@ -162,6 +163,7 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         statistics.packs += 1
         statistics.packBytes += bytes.count
         try put(key, bytes)
+        Failpoint.commitAfterPack.hit()
     }
 
     /// The key holds a random token of ours: if it is taken, then by an earlier try of this very

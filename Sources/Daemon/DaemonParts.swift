@@ -140,7 +140,9 @@ struct DaemonParts {
             case .zstd: .zstd
             case .none: .raw
             }
-        return PackSettings(targetBytes: Int(commit.targetPackMB) << 20, codec: codec)
+        return PackSettings(
+            targetBytes: Int(commit.targetPackMB) << 20, codec: codec,
+            zstdLevel: Int(commit.zstdLevel))
     }
 
     private static func volumes(_ configuration: Configuration) -> VolumeOptions {

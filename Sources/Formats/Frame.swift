@@ -176,7 +176,7 @@ public enum Frame {
     /// saves.
     public static func encode(
         _ content: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128, grains: Int,
-        codec: Codec = .lz4
+        codec: Codec = .lz4, zstdLevel: Int = 1
     ) -> [UInt8] {
         precondition(!mask.isEmpty && content.count == mask.count * Limits.grainBytes)
         var header = FrameHeader(
@@ -185,7 +185,9 @@ public enum Frame {
             let room = content.count - content.count / 16
             let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 16)
             defer { scratch.deallocate() }
-            if let stored = Compression.compress(content, into: scratch, codec: codec) {
+            let compressed = Compression.compress(
+                content, into: scratch, codec: codec, zstdLevel: Int32(zstdLevel))
+            if let stored = compressed {
                 header.codec = codec
                 header.storedLength = stored
                 return header.encode(

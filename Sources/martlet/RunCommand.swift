@@ -58,7 +58,11 @@ struct RunCommand: AsyncParsableCommand {
     var api: [String] = []
 
     mutating func run() async throws {
-        var sources = try settings.sources(environment: Environment.all)
+        let environment = Environment.all
+        if let text = environment[FailpointSetting.variable] {
+            try FailpointSetting(parsing: text).arm()
+        }
+        var sources = try settings.sources(environment: environment)
         sources.flags.nbd = nbd
         sources.flags.api = api
         let configuration = try ConfigurationLoader.load(sources)
