@@ -28,8 +28,8 @@ release:
 	$(SWIFT) build $(job_flag) -c release --product martlet
 
 # From a fresh machine to a served disk that lost its cache and came back.
-run:
-	scripts/first-run.sh
+run: setup release
+	scripts/first-run.sh "$$($(SWIFT) build -c release --show-bin-path)/martlet"
 
 setup: hooks
 	scripts/setup.sh
