@@ -16,6 +16,8 @@ final class Maintenance: Sendable {
     private static let turnNanoseconds: UInt64 = 1_000_000_000
     private static let beatTurns = 60
     private static let refreshTurns = 5
+    /// Journal segments kept ready, so that a writer that rolls over waits for one rename.
+    private static let stockSegments = 4
     /// Volumes whose commit is forced at one time.
     private static let forcedMax = 4
 
@@ -47,12 +49,19 @@ final class Maintenance: Sendable {
     private func run(_ wasStoreKnown: Bool) {
         var isStoreKnown = wasStoreKnown
         var turn = 0
+        keepStock()
         while stop.pause(nanoseconds: Self.turnNanoseconds, clock: host.parts.clock) {
             turn += 1
+            keepStock()
             if !isStoreKnown, turn.isMultiple(of: Self.refreshTurns) { isStoreKnown = refresh() }
             if isStoreKnown, turn % Self.beatTurns == 1 { beat() }
             watchSpace()
         }
+    }
+
+    private func keepStock() {
+        // A disk that is full says so when a journal wants the segment.
+        try? host.parts.pool.stock(Self.stockSegments)
     }
 
     private func refresh() -> Bool {

@@ -82,18 +82,20 @@ extension Volume {
             let position = within &+ done
             let grain = position / Limits.grainBytes
             let inside = position % Limits.grainBytes
-            let count = min(target.count &- done, Limits.grainBytes &- inside)
+            let left = inside &+ target.count &- done
+            let grains = leaf.run(from: grain, limit: (left &- 1) / Limits.grainBytes &+ 1)
+            let count = min(left, grains &* Limits.grainBytes) &- inside
             let piece = UnsafeMutableRawBufferPointer(
                 rebasing: target[done..<(done &+ count)])
+            let outcome: CopyOutcome
             switch leaf.state(grain) {
-            case .absent:
-                let outcome = copyBase(block, from: position, into: piece)
-                guard case .copied = outcome else { return outcome }
-            case .zero: zeroFill(piece)
-            case .page(let page):
-                let outcome = copyPage(page, from: inside, into: piece)
-                guard case .copied = outcome else { return outcome }
+            case .absent: outcome = copyBase(block, from: position, into: piece)
+            case .zero:
+                zeroFill(piece)
+                outcome = .copied
+            case .page(let page): outcome = copyPages(page, from: inside, into: piece)
             }
+            guard case .copied = outcome else { return outcome }
             done &+= count
         }
         return .copied
@@ -115,7 +117,8 @@ extension Volume {
         return .copied
     }
 
-    private func copyPage(
+    /// Copies from consecutive pages of one segment, with one system call if they are not mapped.
+    private func copyPages(
         _ page: JournalPage, from inside: Int, into target: UnsafeMutableRawBufferPointer
     ) -> CopyOutcome {
         guard let to = target.baseAddress else { return .copied }
@@ -140,15 +143,30 @@ struct LayeredLeaf {
     let olderIsZero: Bool
 
     @inline(__always)
-    func state(_ grain: Int) -> GrainState {
-        if newerIsZero { return .zero }
-        if let newer {
-            let state = GrainState(entry: newer[grain])
-            if case .absent = state {} else { return state }
+    func state(_ grain: Int) -> GrainState { GrainState(entry: entry(grain)) }
+
+    /// The memtable entry that shows: 0 for absent, the zero mark, or a page.
+    @inline(__always)
+    func entry(_ grain: Int) -> UInt32 {
+        if newerIsZero { return JournalPage.zeroMark }
+        if let newer, newer[grain] != 0 { return newer[grain] }
+        if olderIsZero { return JournalPage.zeroMark }
+        return older?[grain] ?? 0
+    }
+
+    /// Grains from `first` on, at most `limit`, that one copy can serve: all absent, all zero, or on
+    /// consecutive pages. Pages never run from one segment into the next, whose page 0 is no payload.
+    @inline(__always)
+    func run(from first: Int, limit: Int) -> Int {
+        let start = entry(first)
+        let isPage = start != 0 && start != JournalPage.zeroMark
+        var count = 1
+        while count < limit {
+            let expected = isPage ? start &+ UInt32(truncatingIfNeeded: count) : start
+            if entry(first &+ count) != expected { break }
+            count &+= 1
         }
-        if olderIsZero { return .zero }
-        if let older { return GrainState(entry: older[grain]) }
-        return .absent
+        return count
     }
 }
 
