@@ -105,9 +105,9 @@ public struct RootDirectory<Storage: StorageDirectory>: Sendable {
     }
 
     /// Step 5 of publishing: the pending commit becomes the root, durably; then older roots go.
-    /// A second name first and the old one removed later, not a rename: no crash, on any file system,
-    /// may leave neither. A second call for the same number is harmless. A pending name that comes back after a crash
-    /// is recognised by the root beside it.
+    /// A second name first and the old one removed later, not a rename: no crash, on any file
+    /// system, may leave neither. A second call for the same number is harmless. A pending name
+    /// that comes back after a crash is recognised by the root beside it.
     public func promote(_ sequence: CommitSequence) throws(CommitError) {
         let target = RootName.published(sequence.rawValue).text
         let source = RootName.pending(sequence.rawValue).text

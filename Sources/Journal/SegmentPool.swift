@@ -60,8 +60,8 @@ public struct SpaceUsage: Equatable, Sendable {
 
 /// The stock of segments. Its calls block and belong on workers; any thread may make them.
 public final class SegmentPool<Storage: StorageDirectory>: Sendable {
-    /// Free segments kept at most; more are deleted when they come back. A burst of writes is as fast
-    /// as the stock is deep: beyond it segments are made on the way.
+    /// Free segments kept at most; more are deleted when they come back. A burst of writes is as
+    /// fast as the stock is deep: beyond it segments are made on the way.
     public static var freeSegmentsMax: Int { 32 }
     private static var bootName: String { "boot" }
     private static var zeroBytes: Int { 1 << 20 }
@@ -202,8 +202,8 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
         }
     }
 
-    /// Removes the superblock, durably: a segment that waits in a journal for its first batch must not
-    /// be taken for part of an earlier life of that journal, whose generations may be higher.
+    /// Removes the superblock, durably: a segment that waits in a journal for its first batch must
+    /// not be taken for part of an earlier life of that journal, whose generations may be higher.
     private func wipe(_ file: Storage.File) throws(HostIOError) {
         try file.write(at: 0, [UInt8](repeating: 0, count: Limits.grainBytes))
         try file.sync()
@@ -233,7 +233,8 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
     }
 
     /// A file under a temporary name, reserved whole, then named free. With `isWritten` filled with
-    /// zeros and synced too, so that a sync after an append has no extents to convert: twice as fast.
+    /// zeros and synced too, so that a sync after an append has no extents to convert: twice as
+    /// fast.
     private func makeFree(isWritten: Bool = true) throws(HostIOError) -> Free {
         let name = freeName()
         let temporary = name + ".new"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Named places between two steps that a crash must not come between unharmed. Tests arm one of them in
-// the real, released daemon and kill it there; unarmed, a place costs one relaxed load. Never on the
-// path of a single request.
+// Named places between two steps that a crash must not come between unharmed. Tests arm one of them
+// in the real, released daemon and kill it there; unarmed, a place costs one relaxed load. Never on
+// the path of a single request.
 
 private import Synchronization
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The reference model: every guest request that changed the disk, in the order the device took them,
-// and what each sector held after each. A sector's bytes name the sector and the request that wrote
-// them, so that what is read back says by itself which moment it belongs to.
+// The reference model: every guest request that changed the disk, in the order the device took
+// them, and what each sector held after each. A sector's bytes name the sector and the request that
+// wrote them, so that what is read back says by itself which moment it belongs to.
 //
-// The oracle is one question: is there a single index k, at or past everything that was promised, so
-// that every sector of the disk is as it was after the first k requests? If so the disk is a prefix of
-// the history; if not, something was lost, reordered, split or made up.
+// The oracle is one question: is there a single index k, at or past everything that was promised,
+// so that every sector of the disk is as it was after the first k requests? If so the disk is a
+// prefix of the history; if not, something was lost, reordered, split or made up.
 
 import Primitives
 
@@ -108,8 +108,8 @@ struct GuestHistory {
         case noIndex(among: ClosedRange<UInt64>, sector: Int)
     }
 
-    /// Looks for the latest k in `bounds` that explains `content` (sectors in order, possibly fewer or
-    /// more than the model has: those past its end must be zeros).
+    /// Looks for the latest k in `bounds` that explains `content` (sectors in order, possibly fewer
+    /// or more than the model has: those past its end must be zeros).
     func judge(_ content: [Stamp], bounds: ClosedRange<UInt64>) -> Verdict {
         var low = bounds.lowerBound
         var high = bounds.upperBound
@@ -175,8 +175,8 @@ struct GuestHistory {
         return version.isZero ? .zeros : .written(by: version.request)
     }
 
-    /// The disk came back as it was after `index` requests: the later ones never happened. All that is
-    /// left is durable, because recovery seals it.
+    /// The disk came back as it was after `index` requests: the later ones never happened. All that
+    /// is left is durable, because recovery seals it.
     mutating func rewind(to index: UInt64) {
         for sector in versions.indices {
             while let last = versions[sector].last, last.request > index {

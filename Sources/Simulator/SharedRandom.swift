@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One source of chance for many workers: a seeded stream behind a lock, so that copies never draw the
-// same word twice.
+// One source of chance for many workers: a seeded stream behind a lock, so that copies never draw
+// the same word twice.
 
 import Primitives
 import Synchronization

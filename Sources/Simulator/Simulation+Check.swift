@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The oracles: the whole disk as the guest sees it after a restart, and the end of a run, when everything
-// is healed, all requests must finish and the volume must drain.
+// The oracles: the whole disk as the guest sees it after a restart, and the end of a run, when
+// everything is healed, all requests must finish and the volume must drain.
 
 import BlockDevice
 import Formats
@@ -12,8 +12,8 @@ import VolumeEngine
 import VolumeMap
 
 extension Simulation {
-    /// Reads the whole disk through the restarted volume and judges it: a prefix of the history, at or
-    /// past `bounds.lowerBound`. The history then continues from there.
+    /// Reads the whole disk through the restarted volume and judges it: a prefix of the history, at
+    /// or past `bounds.lowerBound`. The history then continues from there.
     func checkDisk(
         _ bounds: ClosedRange<UInt64>, isAfterCacheLoss: Bool
     ) throws(SimulationFailure) {
@@ -81,7 +81,8 @@ extension Simulation {
         throw failure("a read of sector \(sector) never finished: \(host?.volume.report() as Any)")
     }
 
-    /// Carries out everything that is under way, in order; drops completions of the check's own reads.
+    /// Carries out everything that is under way, in order; drops completions of the check's own
+    /// reads.
     private func turnTheWheel(
         _ host: SimulatedHost, readTag: RequestTag
     ) throws(SimulationFailure) {
@@ -111,8 +112,8 @@ extension Simulation {
         if !host.volume.hasStaged { host.returnPayloads() }
     }
 
-    /// Heals everything and lets time pass: every request finishes, the volume drains, the store holds
-    /// the whole history, and the disk too.
+    /// Heals everything and lets time pass: every request finishes, the volume drains, the store
+    /// holds the whole history, and the disk too.
     func finish() throws(SimulationFailure) {
         disk.crashAt(nil)
         healStore()

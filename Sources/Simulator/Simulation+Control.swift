@@ -50,8 +50,8 @@ extension Simulation {
         }
     }
 
-    /// A commit became the root: what the store holds must be the history at its cut, exactly. Every
-    /// fourth is read back whole by a reader that knows nothing but the store.
+    /// A commit became the root: what the store holds must be the history at its cut, exactly.
+    /// Every fourth is read back whole by a reader that knows nothing but the store.
     func notePublished(_ root: Root) throws(SimulationFailure) {
         guard let index = indexByCut[root.commit.cut] else {
             throw failure("commit \(root.commit.sequence) has a cut that was never a moment")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What goes wrong: the daemon is killed, power goes, the cache directory is lost, the store is away or
-// loses replies, a sync fails. Nothing is injected that Martlet does not promise to survive
+// What goes wrong: the daemon is killed, power goes, the cache directory is lost, the store is away
+// or loses replies, a sync fails. Nothing is injected that Martlet does not promise to survive
 // (docs/ARCHITECTURE.md has the table).
 
 import Glibc

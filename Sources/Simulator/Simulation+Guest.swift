@@ -157,7 +157,8 @@ extension Simulation {
         }
     }
 
-    /// Errors are for a dead disk, a failed sync and a volume being closed; a healthy volume answers.
+    /// Errors are for a dead disk, a failed sync and a volume being closed; a healthy volume
+    /// answers.
     private func checkRefusal(_ error: BlockError, of flight: Flight) throws(SimulationFailure) {
         var isExcused = disk.isOff || hasFailedSync || (host?.isClosing ?? true)
         if case .read = flight.kind { isExcused = isExcused || isStoreFaulty }

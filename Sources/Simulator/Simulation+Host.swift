@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The life of the simulated process: creating the volume, opening it from the cache directory or from
-// the store, the last drain, and the comparison of the whole disk with the model.
+// The life of the simulated process: creating the volume, opening it from the cache directory or
+// from the store, the last drain, and the comparison of the whole disk with the model.
 
 import BlockDevice
 import CleanCache

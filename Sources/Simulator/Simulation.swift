@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One volume, one host, one guest, in one thread: the real engine, journal, committer and recovery over
-// a disk that forgets what was not synced and a store that fails, in an order that the seed decides.
+// One volume, one host, one guest, in one thread: the real engine, journal, committer and recovery
+// over a disk that forgets what was not synced and a store that fails, in an order that the seed
+// decides.
 //
 // A step is one of: a guest request, the end of a shard's turn, one effect carried out, one event
 // delivered, time, or a fault. The process can die between any two of them and inside any effect.

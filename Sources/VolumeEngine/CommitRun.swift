@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One commit on its way: cut and frozen by the shard, carried by workers from build to promotion. It
-// remembers how far it came, so that a store that was away is asked again with the same bytes and a
-// commit is never built twice once its bytes may have reached the store.
+// One commit on its way: cut and frozen by the shard, carried by workers from build to promotion.
+// It remembers how far it came, so that a store that was away is asked again with the same bytes
+// and a commit is never built twice once its bytes may have reached the store.
 
 public import Committer
 public import Formats
@@ -53,7 +53,8 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
     public let size: ByteCount
     public let cut: RecordSequence
     public let labelSeconds: UInt64
-    /// False for the first commit after a start without the store: the head must still be the parent.
+    /// False for the first commit after a start without the store: the head must still be the
+    /// parent.
     public let isHeadVerified: Bool
     /// Whether the parent's record of an unclean take-over is copied.
     public let keepsTakeover: Bool

@@ -4,8 +4,8 @@
 // A volume's folder in the cache directory, and the way from there to a running volume: replay the
 // journal beyond the root's cut into memtables, seal it, and hand everything to a shard.
 //
-//   <cache>/volumes/<volume-id>/root/      the newest published commit, and the pending one (Committer)
-//   <cache>/volumes/<volume-id>/journal/   segments (Journal)
+//   <cache>/volumes/<volume-id>/root/      the newest published commit, the pending one
+//   <cache>/volumes/<volume-id>/journal/   segments
 
 public import Committer
 import Documents
@@ -99,9 +99,10 @@ public struct LocalVolume<Storage: StorageDirectory>: Sendable {
         } catch { throw .local(error) }
     }
 
-    /// Replays and seals the journal. On return everything that was ever acknowledged beyond the root
-    /// is in memtables, and nothing that was not; what may be appended from now on cannot be confused
-    /// with a torn tail of before. A crash at any point leaves a folder that recovers to the same.
+    /// Replays and seals the journal. On return everything that was ever acknowledged beyond the
+    /// root is in memtables, and nothing that was not; what may be appended from now on cannot be
+    /// confused with a torn tail of before. A crash at any point leaves a folder that recovers to
+    /// the same.
     public func open(
         _ opening: VolumeOpening, pool: SegmentPool<Storage>
     ) throws(VolumeOpenError) -> VolumeSeed<Storage> {

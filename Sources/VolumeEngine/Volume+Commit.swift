@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Commits as the shard sees them: when one starts, the cut, and what its end changes. The work between
-// is a `CommitRun` with a worker.
+// Commits as the shard sees them: when one starts, the cut, and what its end changes. The work
+// between is a `CommitRun` with a worker.
 //
 //        due: bytes, age, request, closing
 //   idle ────────────────────────────────▶ syncing ──sync covers the cut──▶ running
 //    ▲   cut record, freeze (beginCommit)                                   │  │
 //    │                                                   postponed          │  │ published:
-//    │                            backingOff ◀──────────────────────────────┘  │ root swapped, frozen
-//    └───────────────── (tick) ──────┴──▶ running ─────────────────────────────┘ dropped, segments back
+//    │                            backingOff ◀──────────────────────────────┘  │ root swapped,
+//    └───────────────── (tick) ──────┴──▶ running ─────────────────────────────┘ frozen dropped
 
 import Committer
 import Formats
@@ -44,8 +44,9 @@ extension Volume {
         addCommitWaiter(request, .cut(journal.lastAppended))
     }
 
-    /// Takes no more writes, publishes all there is with the state `clean`, and answers. Irreversible:
-    /// the volume is to be opened anew afterwards. The caller has detached the clients.
+    /// Takes no more writes, publishes all there is with the state `clean`, and answers.
+    /// Irreversible: the volume is to be opened anew afterwards. The caller has detached the
+    /// clients.
     public mutating func requestClose(_ request: ControlRequest) {
         guard canPublish(request) else { return }
         appendStaged()
@@ -55,8 +56,8 @@ extension Volume {
         addCommitWaiter(request, .state(.clean))
     }
 
-    /// Replaces the content by that of `source`, an older commit of this volume, at the present size.
-    /// Answers when the new commit is published. Refused while anything is uncommitted.
+    /// Replaces the content by that of `source`, an older commit of this volume, at the present
+    /// size. Answers when the new commit is published. Refused while anything is uncommitted.
     public mutating func requestRollback(_ request: ControlRequest, to source: Root) {
         guard canPublish(request) else { return }
         guard case .idle = phase, !isDirty, !journal.hasStaged else {

@@ -33,7 +33,8 @@ extension Volume {
         }
     }
 
-    /// A fetch failed for good only if what came back is damaged; a store that is away is asked again.
+    /// A fetch failed for good only if what came back is damaged; a store that is away is asked
+    /// again.
     private mutating func fetchEnded(_ number: FetchNumber, failure: FetchError?) {
         guard fetches.end(number) else { return }
         guard let failure, !failure.isRetryable else {

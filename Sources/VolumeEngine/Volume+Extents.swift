@@ -10,7 +10,8 @@ public import Primitives
 import VolumeMap
 
 extension Volume {
-    /// Blocks looked at by one call: the reply may cover less than was asked for, and the shard goes on.
+    /// Blocks looked at by one call: the reply may cover less than was asked for, and the shard
+    /// goes on.
     static var extentBlocksMax: UInt64 { 1 << 16 }
 
     public mutating func extents(

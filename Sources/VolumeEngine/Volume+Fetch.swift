@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Misses: what a request lacks is ordered from the store, once for all who want it, and the request is
-// parked until then. It starts over on the root and memtables of that moment.
+// Misses: what a request lacks is ordered from the store, once for all who want it, and the request
+// is parked until then. It starts over on the root and memtables of that moment.
 
 public import BlockDevice
 import Formats
@@ -11,8 +11,9 @@ import Journal
 public import Primitives
 import VolumeMap
 
-/// Bytes of one fetch effect, and of all of a volume's in flight. Both bound what a guest can make the
-/// host hold; the second stays below the least clean cache, so a fetched block survives its retry.
+/// Bytes of one fetch effect, and of all of a volume's in flight. Both bound what a guest can make
+/// the host hold; the second stays below the least clean cache, so a fetched block survives its
+/// retry.
 enum FetchLimits {
     static let orderBytes = 4 << 20
     static let inFlightBytes = 32 << 20

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Group commit of flushes: one sync of the journal answers all that wait for it. A failed sync fails
-// them and closes the volume for writing, because the kernel has dropped what it could not write.
+// Group commit of flushes: one sync of the journal answers all that wait for it. A failed sync
+// fails them and closes the volume for writing, because the kernel has dropped what it could not
+// write.
 
 public import BlockDevice
 import Formats

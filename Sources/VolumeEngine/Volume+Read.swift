@@ -154,8 +154,9 @@ struct LayeredLeaf {
         return older?[grain] ?? 0
     }
 
-    /// Grains from `first` on, at most `limit`, that one copy can serve: all absent, all zero, or on
-    /// consecutive pages. Pages never run from one segment into the next, whose page 0 is no payload.
+    /// Grains from `first` on, at most `limit`, that one copy can serve: all absent, all zero, or
+    /// on consecutive pages. Pages never run from one segment into the next, whose page 0 is no
+    /// payload.
     @inline(__always)
     func run(from first: Int, limit: Int) -> Int {
         let start = entry(first)

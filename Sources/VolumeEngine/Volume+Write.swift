@@ -21,7 +21,8 @@ struct WidenedWrite {
     /// The payload's bytes for the whole grains between.
     let middle: UnsafeRawBufferPointer
 
-    /// Fills `pieces` (3 entries) with the memory of `count` grains from `start` on; how many it used.
+    /// Fills `pieces` (3 entries) with the memory of `count` grains from `start` on; how many it
+    /// used.
     func pieces(
         from start: Int, count: Int, into pieces: UnsafeMutablePointer<iovec>
     ) -> Int {
@@ -118,16 +119,17 @@ extension Volume {
                 middle: middle))
     }
 
-    /// Makes sure that two edges can be merged without an append between them: the arena has room, and
-    /// neither grain is staged (its content could not be read back yet).
+    /// Makes sure that two edges can be merged without an append between them: the arena has room,
+    /// and neither grain is staged (its content could not be read back yet).
     mutating func prepareToMerge(_ first: UInt64, _ last: UInt64) {
         if edges.available < 2 || staged.overlaps(grain: first) || staged.overlaps(grain: last) {
             appendStaged()
         }
     }
 
-    /// Lays `piece` over the present content of a grain, in a page lent until the append. The base is
-    /// read now, at the moment of staging: whatever was written while the request waited is in it.
+    /// Lays `piece` over the present content of a grain, in a page lent until the append. The base
+    /// is read now, at the moment of staging: whatever was written while the request waited is in
+    /// it.
     mutating func merge(
         grain: UInt64, at inside: Int, _ piece: UnsafeRawBufferPointer, tag: RequestTag
     ) -> MergeOutcome {
@@ -200,8 +202,8 @@ extension Volume {
     /// Appends the batch, applies it, and answers what is complete. After a failure the journal is
     /// never trusted again: everything staged fails and the volume is closed for writing.
     ///
-    /// `keepingEdges`: a unit is under way whose merged edges are still to be staged. Otherwise nothing
-    /// lent is needed after the append, so the arena starts over.
+    /// `keepingEdges`: a unit is under way whose merged edges are still to be staged. Otherwise
+    /// nothing lent is needed after the append, so the arena starts over.
     mutating func appendStaged(keepingEdges: Bool = false) {
         if !keepingEdges { edges.reset() }
         guard journal.hasStaged else { return }

@@ -2,16 +2,16 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // A volume: the synchronous state machine behind one virtual disk. Confined to its shard's thread:
-// no locks, no suspension, no clock of its own. Requests come in by `BlockDevice`, effects go out by
-// `nextEffect`, their results come back by `handle`.
+// no locks, no suspension, no clock of its own. Requests come in by `BlockDevice`, effects go out
+// by `nextEffect`, their results come back by `handle`.
 //
 //   write  ─▶ staged ─▶ endTurn: one append ─▶ active memtable ─▶ completion
 //   read   ─▶ active ─▶ frozen ─▶ map (clean cache) ─▶ missing: effect fetch, request parked
 //   flush  ─▶ one sync for all that wait ─▶ completions
-//   commit ─▶ cut record ─▶ freeze ─▶ sync ─▶ effect commit ─▶ new root, frozen dropped, segments back
+//   commit ─▶ cut record ─▶ freeze ─▶ sync ─▶ effect commit ─▶ new root, frozen dropped
 //
 // Invariants, restored after every call:
-//   1. active, frozen and root together are exactly what was acknowledged, in that order of precedence.
+//   1. active, frozen and root, in that order, are together exactly what was acknowledged.
 //   2. A record is applied to the active memtable only after the append that holds it returned.
 //   3. At most one commit runs; the frozen memtable exists exactly while one does.
 //   4. A segment is given back only after a commit whose cut is at or past its last record is root.
@@ -115,8 +115,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var completions = RingQueue<Completion>()
     var effects = RingQueue<VolumeEffect<Storage>>()
 
-    /// Takes over what `LocalVolume` recovered or the control plane claimed. If a pending commit was
-    /// found, its resolution is the first effect.
+    /// Takes over what `LocalVolume` recovered or the control plane claimed. If a pending commit
+    /// was found, its resolution is the first effect.
     public init(
         _ seed: consuming VolumeSeed<Storage>, cache: CleanCache, options: VolumeOptions,
         now: Instant
@@ -155,8 +155,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         return DeviceGeometry(size: size, blockBytes: blockBytes, isReadOnly: isReadOnly)
     }
 
-    /// Ends the turn: appends what was staged, starts the sync that waiters need, starts a commit that
-    /// is due, asks for journal segments ahead of need.
+    /// Ends the turn: appends what was staged, starts the sync that waiters need, starts a commit
+    /// that is due, asks for journal segments ahead of need.
     public mutating func endTurn() {
         appendStaged()
         startCommitIfDue()

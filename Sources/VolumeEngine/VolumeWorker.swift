@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Carries out a volume's effects, blocking, on whatever thread the shell gives it. Stateless but for
-// what it was made with: the simulator and the daemon run the same code.
+// Carries out a volume's effects, blocking, on whatever thread the shell gives it. Stateless but
+// for what it was made with: the simulator and the daemon run the same code.
 
 public import CleanCache
 public import Committer
@@ -37,7 +37,8 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         fetcher = MapFetcher(store: store, cache: cache)
     }
 
-    /// Does the work of one effect. nil for effects that end in no event. `answer` is not for a worker.
+    /// Does the work of one effect. nil for effects that end in no event. `answer` is not for a
+    /// worker.
     public func perform(
         _ effect: VolumeEffect<Storage>, labelSeconds: UInt64
     ) -> VolumeEvent<Storage>? {
@@ -103,12 +104,13 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         return .warmed(order.number, failure: nil)
     }
 
-    /// Takes a run as far as it goes. Every step is durable before the next begins, so a crash or an
-    /// absent store between two of them is retried from where it stopped.
+    /// Takes a run as far as it goes. Every step is durable before the next begins, so a crash or
+    /// an absent store between two of them is retried from where it stopped.
     private func perform(_ run: CommitRun<Storage>) -> CommitOutcome {
         do throws(CommitError) {
             if run.step == .build {
-                // Later the head may be this very run's commit, published by a PUT whose reply was lost.
+                // Later the head may be this very run's commit, published by a PUT whose reply was
+                // lost.
                 if !run.isHeadVerified, let other = try contradiction(of: run) {
                     return .fenced(other)
                 }

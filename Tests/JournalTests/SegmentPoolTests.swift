@@ -23,12 +23,24 @@ import Testing
             random: SplitMix64(seed: 5))
     }
 
-    @Test("a fresh segment is written whole and synced before its use")
-    func freshSegment() throws {
+    @Test("a segment made while a writer waits is reserved whole and not written")
+    func reservedSegment() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk)
+        let journal = try disk.root.directory("journal", create: true)
+        let segment = try pool.take(into: journal, number: 1)
+        #expect(disk.count(of: .write) == 0)
+        #expect(try segment.file.size() == Self.bytes)
+        #expect(try segment.file.read(at: 0, count: 8) == [0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    @Test("a segment of the stock is written whole and synced before its use")
+    func stockedSegment() throws {
         let disk = VolatileDisk()
         let pool = try makePool(disk)
         let journal = try disk.root.directory("journal", create: true)
         disk.record(true)
+        try pool.stock(1)
         let segment = try pool.take(into: journal, number: 1)
         let written = disk.trace.filter { $0.kind == .write }.reduce(0) { $0 + $1.count }
         #expect(written == Self.bytes)
@@ -47,6 +59,9 @@ import Testing
         let first = try pool.take(into: journal, number: 1)
         try pool.give(back: [first])
         #expect(pool.usage.freeSegments == 1 && pool.usage.usedBytes == 0)
+        #expect(
+            try first.file.read(at: 0, count: 8) == [0, 0, 0, 0, 0, 0, 0, 0],
+            "its superblock is gone: it must not pass for a part of the next journal")
         disk.resetCounts()
         let second = try pool.take(into: journal, number: 2)
         #expect(disk.count(of: .write) == 0)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Seeds of the simulator as tests: a fresh range on every change, the seeds that once failed, and the
-// model's own judgement on histories that are wrong.
+// Seeds of the simulator as tests: a fresh range on every change, the seeds that once failed, and
+// the model's own judgement on histories that are wrong.
 
 import Primitives
 import Simulator
