@@ -4,13 +4,13 @@
 // The one place where failures of the layers below become sentences for people.
 
 import Committer
-import Documents
-import HostIO
-import ObjectStore
-import Primitives
+package import Documents
+package import HostIO
+package import ObjectStore
+package import Primitives
 
 extension UserError {
-    init(_ what: String, _ error: ObjectStoreError) {
+    package init(_ what: String, _ error: ObjectStoreError) {
         switch error {
         case .away(let key, let detail):
             self.init(
@@ -35,13 +35,13 @@ extension UserError {
         }
     }
 
-    init(_ what: String, _ error: HostIOError) {
+    package init(_ what: String, _ error: HostIOError) {
         self.init(
             .failed, what: what, why: error.description,
             remedy: "check the cache directory: its disk, its space, its permissions")
     }
 
-    init(_ what: String, _ key: String, _ error: DocumentError) {
+    package init(_ what: String, _ key: String, _ error: DocumentError) {
         let why: String
         switch error {
         case .unsupportedVersion(let kind, let found, let supported):

@@ -17,6 +17,8 @@ public struct InspectText: Equatable, Sendable {
         lines.append(String(repeating: "  ", count: depth) + name + ": " + value.description)
     }
 
+    mutating func title(_ text: String) { lines.append(text) }
+
     mutating func part(_ title: String, _ body: (inout InspectText) -> Void) {
         lines.append(String(repeating: "  ", count: depth) + title)
         depth += 1

@@ -32,7 +32,10 @@ struct SegmentSurvey<Storage: StorageDirectory>: Sendable {
     private(set) var strangers: [String] = []
     private(set) var highestNumber: UInt64 = 0
 
-    init(directory: Storage, volume: VolumeID, cut: RecordSequence) throws(HostIOError) {
+    /// `writable`: the files are kept and written later.
+    init(
+        directory: Storage, volume: VolumeID, cut: RecordSequence, writable: Bool = true
+    ) throws(HostIOError) {
         let page = UnsafeMutableRawBufferPointer.allocate(
             byteCount: SegmentHeader.byteCount, alignment: Limits.grainBytes)
         defer { page.deallocate() }
@@ -40,7 +43,7 @@ struct SegmentSurvey<Storage: StorageDirectory>: Sendable {
         for name in try directory.list() {
             guard let number = SegmentName.number(of: name) else { continue }
             highestNumber = max(highestNumber, number)
-            let file = try directory.open(name, writable: true)
+            let file = try directory.open(name, writable: writable)
             try readPage(0, of: file, into: page)
             let header = try? SegmentHeader(decoding: UnsafeRawBufferPointer(page))
             if let header, header.volume == volume {

@@ -86,6 +86,8 @@ struct MartletCommand: AsyncParsableCommand {
                     SnapshotCommand.self, SnapshotsCommand.self, SnapshotDeleteCommand.self,
                     TagCommand.self, TagsCommand.self, RollbackCommand.self,
                 ]),
+            CommandGroup(
+                name: "Without a daemon", subcommands: [InspectCommand.self, DoctorCommand.self]),
         ])
 }
 

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Where the tools that need no daemon read: a file of this host, or an object of the store.
+
+import ControlPlane
+import Glibc
+import HostIO
+import ObjectStore
+import Primitives
+
+/// The store of the offline tools: nothing is retried, so a failure is seen at once.
+typealias OfflineStore = DirectoryStore<HostDirectory>
+
+/// Bytes by file name or by key.
+public struct OfflineSource: Sendable {
+    /// What cannot be done if a call fails.
+    let what: String
+    let argument: String
+    private let url: String
+
+    /// `url`: the store, for an argument that is no file of this host.
+    public init(_ argument: String, verb: String, url: String) {
+        self.argument = argument
+        self.url = url
+        what = "cannot \(verb) \(argument)"
+    }
+
+    /// True if the argument names something on this host.
+    var isLocal: Bool { access(argument, F_OK) == 0 }
+
+    func store() throws(UserError) -> OfflineStore {
+        try Self.store(url, what)
+    }
+
+    /// Opens a store that is there; makes none.
+    static func store(_ url: String, _ what: String) throws(UserError) -> OfflineStore {
+        switch try StoreLocation(parsing: url) {
+        case .directory(let path):
+            var random = SystemRandom()
+            do throws(HostIOError) {
+                return DirectoryStore(
+                    root: try HostDirectory.open(path: path, create: false),
+                    token: Token.random(from: &random))
+            } catch {
+                throw UserError(
+                    .failed, what: what, why: "the store \(url) cannot be opened: \(error)",
+                    remedy: "name the store with --store or --config")
+            }
+        }
+    }
+
+    /// The whole file or object.
+    func bytes(limit: Int) throws(UserError) -> [UInt8] {
+        if isLocal { return try file(limit: limit) }
+        let store = try self.store()
+        do throws(ObjectStoreError) { return try store.get(argument, limit: limit) } catch {
+            if case .notFound = error { throw absent(store.url) }
+            throw UserError(what, error)
+        }
+    }
+
+    private func file(limit: Int) throws(UserError) -> [UInt8] {
+        let (folder, name) = place
+        do throws(HostIOError) {
+            let directory = try HostDirectory.open(path: folder, create: false)
+            if let bytes = try directory.readAll(name, limit: limit) { return bytes }
+        } catch { throw local(error) }
+        throw absent(url)
+    }
+
+    /// The folder of the file, and its name there.
+    var place: (folder: String, name: String) {
+        guard let slash = argument.lastIndex(of: "/") else { return (".", argument) }
+        let folder = argument[..<slash]
+        return (
+            folder.isEmpty ? "/" : String(folder), String(argument[argument.index(after: slash)...])
+        )
+    }
+
+    func local(_ error: HostIOError) -> UserError {
+        UserError(
+            .failed, what: what, why: error.description,
+            remedy: "give a file that this user may read")
+    }
+
+    func absent(_ store: String) -> UserError {
+        UserError(
+            .notFound, what: what, why: "no such file, and no such object in \(store)",
+            remedy: "name the store with --store or --config")
+    }
+}
