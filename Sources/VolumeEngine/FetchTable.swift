@@ -11,6 +11,7 @@ struct FetchTable {
     private struct Order {
         let blocks: [BlockIndex]
         let bytes: Int
+        let began: Instant
     }
 
     private var nextNumber: UInt64 = 1
@@ -19,6 +20,12 @@ struct FetchTable {
     private var warmByPlace: [UInt64: FetchNumber] = [:]
     private var warmPlaces: [FetchNumber: UInt64] = [:]
     private(set) var bytesInFlight = 0
+    /// When the first fetch began that found the store away, with none after it that did not.
+    private(set) var awaySince: Instant?
+    private var lastAway: Instant?
+
+    /// An absence that nobody asked about for this long is over: whoever asks now waits anew.
+    private static let absenceNanoseconds: UInt64 = 10_000_000_000
 
     var count: Int { orders.count }
 
@@ -27,18 +34,31 @@ struct FetchTable {
 
     func fetch(of block: BlockIndex) -> FetchNumber? { byBlock[block] }
 
-    mutating func begin(_ blocks: [BlockIndex], blockBytes: Int) -> FetchNumber {
+    mutating func begin(_ blocks: [BlockIndex], blockBytes: Int, now: Instant) -> FetchNumber {
+        if let lastAway, orders.isEmpty,
+            now.nanoseconds(since: lastAway) > Self.absenceNanoseconds
+        {
+            awaySince = nil
+        }
         let number = draw()
         for block in blocks { byBlock[block] = number }
         let bytes = blocks.count * blockBytes
-        orders[number] = Order(blocks: blocks, bytes: bytes)
+        orders[number] = Order(blocks: blocks, bytes: bytes, began: now)
         bytesInFlight += bytes
         return number
     }
 
-    /// Removes a fetch that ended. False for a number that is not in flight.
-    mutating func end(_ number: FetchNumber) -> Bool {
+    /// Removes a fetch that ended, and notes whether it found the store away. False for a number
+    /// that is not in flight.
+    mutating func end(_ number: FetchNumber, isAway: Bool, now: Instant) -> Bool {
         guard let order = orders.removeValue(forKey: number) else { return false }
+        if isAway {
+            awaySince = min(awaySince ?? order.began, order.began)
+            lastAway = now
+        } else {
+            awaySince = nil
+            lastAway = nil
+        }
         for block in order.blocks where byBlock[block] == number { byBlock[block] = nil }
         bytesInFlight -= order.bytes
         return true

@@ -199,6 +199,7 @@ extension Volume {
         counters.commits &+= 1
         lastError = nil
         isResolving = false
+        isPoolResting = false
         let retired = journal.retire(upTo: newRoot.commit.cut)
         if !retired.isEmpty { effects.append(.retire(retired)) }
         releaseIfIdle()
@@ -248,7 +249,8 @@ extension Volume {
     }
 
     mutating func wakeStalled() {
-        guard parks.isAnyWaitingForRoom, !isStalled, !isResolving else { return }
+        guard parks.isAnyWaitingForRoom, !isResolving else { return }
+        guard !isStalled || options.whenUnpublished != .pause else { return }
         wakeRoomWaiters()
     }
 }

@@ -33,11 +33,12 @@ extension Volume {
         }
     }
 
-    /// A fetch failed for good only if what came back is damaged; a store that is away is asked
-    /// again.
+    /// A fetch fails for good if what came back is damaged, or if the store has been away for as
+    /// long as readers may have to wait; else it is asked again.
     private mutating func fetchEnded(_ number: FetchNumber, failure: FetchError?) {
-        guard fetches.end(number) else { return }
-        guard let failure, !failure.isRetryable else {
+        let isAway = failure?.isRetryable ?? false
+        guard fetches.end(number, isAway: isAway, now: now) else { return }
+        guard let failure, !isAway || isReadOverdue else {
             if let failure { lastError = "\(failure)" }
             for tag in parks.fetchEnded(number) {
                 completions.append(Completion(tag: tag, outcome: .retry))
@@ -51,18 +52,26 @@ extension Volume {
         }
     }
 
+    private var isReadOverdue: Bool {
+        guard let limit = options.readDeadlineSeconds, let since = fetches.awaySince else {
+            return false
+        }
+        return now.nanoseconds(since: since) >= limit * 1_000_000_000
+    }
+
     private mutating func segmentsArrived(
         _ segments: [SegmentFile<Storage>], isFull: Bool, failure: HostIOError?
     ) {
         segmentsOrdered = 0
         self.isFull = isFull
+        isPoolResting = isFull || failure != nil
         for segment in segments { journal.offer(segment) }
         if let failure { lastError = "\(failure)" }
         if isFull { lastError = "the disk budget of the cache is used up" }
         let waiting = resizesWaiting
         resizesWaiting.removeAll()
         for (request, size) in waiting { requestResize(request, to: size) }
-        if !segments.isEmpty || (isFull && options.failsWhenFull) { wakeStalled() }
+        if !segments.isEmpty || (isFull && options.whenFull != .pause) { wakeStalled() }
     }
 
     mutating func wakeRoomWaiters() {
@@ -74,7 +83,7 @@ extension Volume {
     /// Orders segments from the pool: the one behind the current ahead of need, and what a parked
     /// request is waiting for. After a full disk it is asked again with the next tick.
     mutating func orderSegmentsIfWanted() {
-        guard segmentsOrdered == 0 else { return }
+        guard segmentsOrdered == 0, !isPoolResting else { return }
         switch gate {
         case .open, .closed(.closing): break
         case .closed: return

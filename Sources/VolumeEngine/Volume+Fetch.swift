@@ -90,7 +90,7 @@ extension Volume {
     }
 
     private mutating func order(_ batch: inout [BlockIndex], mapOnly: Bool) -> FetchNumber {
-        let number = fetches.begin(batch, blockBytes: blockBytes)
+        let number = fetches.begin(batch, blockBytes: blockBytes, now: now)
         effects.append(
             .fetch(FetchOrder(number: number, root: map.root, blocks: batch, mapOnly: mapOnly)))
         counters.fetches &+= 1

@@ -265,8 +265,18 @@ extension Volume {
         case .closed(.closing): return .failed(.shuttingDown)
         case .closed: return .failed(.failed)
         }
-        guard isStalled || isResolving else { return nil }
-        return parkForRoom(tag, pages: 0)
+        if isResolving { return parkForRoom(tag, pages: 0) }
+        guard isStalled else { return nil }
+        return refusal(options.whenUnpublished, .failed) ?? parkForRoom(tag, pages: 0)
+    }
+
+    /// What a writer is told; nil: it waits.
+    private func refusal(_ policy: StallPolicy, _ failure: BlockError) -> Submission? {
+        switch policy {
+        case .pause: nil
+        case .fail: .failed(failure)
+        case .refuse: .failed(.readOnly)
+        }
     }
 
     /// True if a unit of this many payload pages can be staged to its end now.
@@ -275,7 +285,9 @@ extension Volume {
     }
 
     mutating func parkForRoom(_ tag: RequestTag, pages: Int) -> Submission {
-        if isFull && options.failsWhenFull { return .failed(.noSpace) }
+        if isFull, !isResolving, let refusal = refusal(options.whenFull, .noSpace) {
+            return refusal
+        }
         pagesWanted = max(pagesWanted, pages)
         parks.parkForRoom(tag)
         return .parked

@@ -34,9 +34,23 @@ public struct VolumeOptions: Sendable {
     public var commitAgeSeconds: UInt64 = 30
     /// Age of the oldest unpublished write beyond which writers wait; nil: never.
     public var unpublishedSecondsMax: UInt64?
-    /// Whether writers wait for space on the local disk, or fail.
-    public var failsWhenFull = false
+    /// What writers get when the disk budget is used up.
+    public var whenFull = StallPolicy.pause
+    /// What writers get when an unpublished write is older than `unpublishedSecondsMax`.
+    public var whenUnpublished = StallPolicy.pause
+    /// How long the store may be away before reads that need it fail; nil: they wait for ever.
+    public var readDeadlineSeconds: UInt64?
     public init() {}
+}
+
+/// What a writer gets that cannot be served for now.
+public enum StallPolicy: Sendable {
+    /// It waits, without a deadline.
+    case pause
+    /// An error, until there is room again.
+    case fail
+    /// As of a read-only device, until there is room again.
+    case refuse
 }
 
 /// Whether writes are taken.
@@ -109,6 +123,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var isResolving = false
     /// The disk budget was used up at the last look.
     var isFull = false
+    /// The pool had no segment or failed: it is asked again after a tick or a commit.
+    var isPoolResting = false
     var lastError: String?
     var counters = VolumeCounters()
 
@@ -175,6 +191,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
             phase = .running
             effects.append(.commit(run))
         }
+        isPoolResting = false
         wakeStalled()
         endTurn()
         releaseIfIdle()
