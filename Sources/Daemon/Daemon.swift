@@ -30,6 +30,7 @@ public final class Daemon: Sendable {
     let host: ShardHost
     private let negotiation: NegotiationLoop?
     private let maintenance: Maintenance
+    private let reopening: Reopening
     /// Seconds that the last commits may take.
     private let shutdownSeconds: UInt64
 
@@ -57,8 +58,10 @@ public final class Daemon: Sendable {
         self.host = host
         self.control = control
         lock = parts.lock
+        reopening = Reopening(control: control, hands: hands, logger: logger)
         maintenance = Maintenance(
-            control: control, host: host, health: health, stop: stopFlag, logger: logger)
+            control: control, host: host, health: health, stop: stopFlag, reopening: reopening,
+            logger: logger)
         do throws(UserError) {
             let report = try Self.learn(control, hands, parts, health)
             negotiation = try Self.listen(configuration, control, host, hands)
@@ -70,7 +73,7 @@ public final class Daemon: Sendable {
             hands.stop()
             throw error
         }
-        reopen()
+        reopening.start(configuration.exports)
         health.set(.starting, nil)
     }
 
@@ -134,31 +137,6 @@ public final class Daemon: Sendable {
         }
     }
 
-    /// Exports of the file, and those that were open here when the last daemon ended: what was
-    /// acknowledged then has to reach the store. In the background; each for itself.
-    private func reopen() {
-        for setting in configuration.exports {
-            hands.control.submit { [self] in
-                var request = PutExportRequest()
-                request.sizeBytes = setting.bytes > 0 ? setting.bytes : nil
-                request.blockSize = Int(setting.blockSize)
-                request.readonly = setting.readonly
-                request.transport = setting.transport.rawValue
-                request.from = setting.from.isEmpty ? nil : setting.from
-                do throws(UserError) {
-                    _ = try AdminBridge.put(setting.name, request, on: control)
-                } catch { complain(setting.name, error) }
-            }
-        }
-        for name in control.exportsOpenHere() {
-            hands.control.submit { [self] in
-                do throws(UserError) { _ = try control.attach(name) } catch {
-                    complain(name, error)
-                }
-            }
-        }
-    }
-
     private func complain(_ name: String, _ error: UserError) {
         logger.error("export not served", metadata: ["export": "\(name)", "why": "\(error)"])
     }
@@ -178,11 +156,11 @@ public final class Daemon: Sendable {
 
     /// Stops accepting, publishes what was acknowledged, and ends all threads. The exports that
     /// could not be closed cleanly; their journals are kept. Blocks for `policy.shutdown_secs` at
-    /// most, and a moment. Called once.
-    public func shutdown() -> [String: UserError] {
+    /// most, or `seconds`, and a moment. Called once.
+    public func shutdown(within seconds: UInt64? = nil) -> [String: UserError] {
         health.set(.stopping, "the daemon is stopping")
         negotiation?.stop()
-        let deadline = host.parts.clock.now.advanced(bySeconds: shutdownSeconds)
+        let deadline = host.parts.clock.now.advanced(bySeconds: seconds ?? shutdownSeconds)
         let report = control.shutdown(deadline: deadline) { [hands] in hands.runAll($0) }
         for (name, error) in report.left { complain(name, error) }
         stopFlag.set()

@@ -151,8 +151,20 @@ struct DaemonParts {
         options.commitAgeSeconds = UInt64(configuration.commit.maxAgeSecs)
         let unpublished = configuration.commit.maxUnpublishedSecs
         options.unpublishedSecondsMax = unpublished == 0 ? nil : UInt64(unpublished)
-        options.failsWhenFull = configuration.policy.cacheFull != .pause
+        let policy = configuration.policy
+        options.whenFull = stall(policy.cacheFull)
+        options.whenUnpublished = stall(policy.storeAway)
+        options.readDeadlineSeconds =
+            policy.storeAway == .pause ? nil : UInt64(policy.readDeadlineSecs)
         return options
+    }
+
+    private static func stall(_ policy: Configuration.Policy.Stall) -> StallPolicy {
+        switch policy {
+        case .pause: .pause
+        case .eio: .fail
+        case .readonly: .refuse
+        }
     }
 
     static func sessions(_ configuration: Configuration) -> SessionOptions {

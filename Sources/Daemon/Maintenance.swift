@@ -25,16 +25,19 @@ final class Maintenance: Sendable {
     private let host: ShardHost
     private let health: Health
     private let stop: StopFlag
+    private let reopening: Reopening
     private let logger: Logger
     private let thread = WorkerPool(threads: 1, name: "maintenance", capacity: 1)
 
     init(
-        control: DaemonControl, host: ShardHost, health: Health, stop: StopFlag, logger: Logger
+        control: DaemonControl, host: ShardHost, health: Health, stop: StopFlag,
+        reopening: Reopening, logger: Logger
     ) {
         self.control = control
         self.host = host
         self.health = health
         self.stop = stop
+        self.reopening = reopening
         self.logger = logger
     }
 
@@ -54,6 +57,7 @@ final class Maintenance: Sendable {
             turn += 1
             keepStock()
             if !isStoreKnown, turn.isMultiple(of: Self.refreshTurns) { isStoreKnown = refresh() }
+            if isStoreKnown, turn.isMultiple(of: Self.refreshTurns) { reopening.retry() }
             if isStoreKnown, turn % Self.beatTurns == 1 { beat() }
             watchSpace()
         }

@@ -113,13 +113,17 @@ extension Configuration {
     private static let policyKeys: [SettingKey<Configuration>] = [
         .choice(
             "policy", "cache_full", \.policy.cacheFull,
-            "What writers get when the disk budget is used up."),
+            "What writers get when the disk budget is used up: \"pause\": a wait without deadline; "
+                + "\"eio\": ENOSPC, \"readonly\": EPERM, both until there is space again."),
         .choice(
             "policy", "store_away", \.policy.storeAway,
-            "What clients get when the store is away and they need it."),
+            "What clients get when the store is away and they need it: \"pause\": a wait without "
+                + "deadline. Else readers get EIO after read_deadline_secs, and writers, once "
+                + "commit.max_unpublished_secs have passed, EIO or, with \"readonly\", EPERM."),
         .integer(
             "policy", "read_deadline_secs", \.policy.readDeadlineSecs, 1...86_400,
-            "Seconds a read waits for the store before it fails, unless store_away is \"pause\"."),
+            "Seconds a read waits for a store that is away before it gets EIO, unless "
+                + "store_away is \"pause\"."),
         .integer(
             "policy", "shutdown_secs", \.policy.shutdownSecs, 0...86_400,
             "Seconds that SIGTERM waits for the last commits before the daemon exits with 1."),

@@ -149,6 +149,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
             arrival.seed, cache: setting.cache, options: arrival.options, now: now)
         let slot = devices.insert(ServedDevice(volume, outbox: outbox))
         devices.pointer(slot)?.pointee.slot = slot
+        devices.pointer(slot)?.pointee.volume.tick(now, wallSeconds: setting.clock.wallSeconds)
         while tenants.count <= slot { tenants.append(nil) }
         generation += 1
         let place = Place(slot: slot, generation: generation)
