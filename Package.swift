@@ -215,7 +215,9 @@ if !coreOnly {
         tests(
             "DaemonTests",
             [
-                "Daemon", "AdminAPI", "ControlPlane", "ObjectStore", "Primitives", "martlet",
+                "Daemon", "AdminAPI", "ControlPlane", "Documents", "Formats", "HostIO",
+                "ObjectStore", "Journal", "CleanCache", "VolumeEngine", "Shard", "Primitives",
+                "CLinux", "martlet",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ])
