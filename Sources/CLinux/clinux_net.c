@@ -17,8 +17,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -252,4 +254,9 @@ void clinux_name_thread(const char *name) {
     char cut[16];
     snprintf(cut, sizeof cut, "%s", name);
     pthread_setname_np(pthread_self(), cut);
+}
+
+void clinux_nice_thread(int niceness) {
+    // On Linux a thread's id names it alone, not its process.
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), niceness);
 }

@@ -4,6 +4,7 @@
 // Threads for what blocks: syncs, object-store calls, cold reads. A shard hands an effect over with
 // `trySubmit` and hears of its end through its mailbox.
 
+import CLinux
 public import Primitives
 
 /// A fixed number of threads that run closures from one bounded queue, oldest first.
@@ -22,11 +23,18 @@ public final class WorkerPool: @unchecked Sendable {
     private var isStopping = false
     private var threads: [Thread] = []
 
-    public init(threads: Int, name: String, capacity: Int = Limits.workerQueueMax) {
-        precondition(threads > 0 && capacity > 0)
+    /// `niceness`, 0 to 19, is how far its threads stand behind those of the shards when there are
+    /// more than the processors can run.
+    public init(
+        threads: Int, name: String, capacity: Int = Limits.workerQueueMax, niceness: Int32 = 0
+    ) {
+        precondition(threads > 0 && capacity > 0 && (0...19).contains(niceness))
         queue = Array(repeating: nil, count: capacity)
         self.threads = (0..<threads).map { index in
-            Thread(name: "\(name)-\(index)") { [self] in run() }
+            Thread(name: "\(name)-\(index)") { [self] in
+                if niceness > 0 { clinux_nice_thread(niceness) }
+                run()
+            }
         }
     }
 

@@ -61,3 +61,6 @@ ssize_t clinux_send(int descriptor, const void *buffer, size_t count);
 
 // Names the calling thread (cut to 15 characters).
 void clinux_name_thread(const char *name);
+
+// The calling thread alone runs at this niceness from now on; a refusal changes nothing.
+void clinux_nice_thread(int niceness);

@@ -22,6 +22,10 @@ final class Hands: Sendable {
     /// Threads for jobs that a control thread waits for: another pool, or all could wait for all.
     private static let jobThreads = 8
 
+    /// Packing is heavy and nobody waits for it: guests come first. Not more, or the journals would
+    /// grow for as long as the guests keep the processors busy.
+    private static let commitNiceness: Int32 = 5
+
     let local: WorkerPool
     let fetch: WorkerPool
     let commit: WorkerPool
@@ -31,7 +35,8 @@ final class Hands: Sendable {
     init(processors: Int, downloads: Int, uploads: Int) {
         local = WorkerPool(threads: max(4, 2 * processors), name: "local")
         fetch = WorkerPool(threads: downloads, name: "fetch")
-        commit = WorkerPool(threads: uploads, name: "commit")
+        commit = WorkerPool(
+            threads: uploads, name: "commit", niceness: Self.commitNiceness)
         control = WorkerPool(threads: Self.controlThreads, name: "control")
         jobs = WorkerPool(threads: Self.jobThreads, name: "job")
     }
