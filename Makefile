@@ -19,7 +19,8 @@ core := MARTLET_CORE=1
 # A trap would start a backtracer that outlives the killed process.
 quiet_traps := SWIFT_BACKTRACE=enable=no
 
-.PHONY: build release run setup test unit check format sim fuzz asan tsan bench e2e powercut hooks
+.PHONY: build release run setup test unit check format sim fuzz asan tsan bench allocations e2e \
+	powercut hooks
 
 build:
 	$(SWIFT) build $(job_flag)
@@ -78,6 +79,11 @@ tsan:
 bench: release
 	$(MAKE) -C Benchmarks
 	Benchmarks/bench.py --martlet "$$($(SWIFT) build -c release --show-bin-path)/martlet"
+
+# None per request, counted over 100,000; a planted one must be seen.
+allocations: release
+	$(MAKE) -C Benchmarks
+	Benchmarks/allocations.py --martlet "$$($(SWIFT) build -c release --show-bin-path)/martlet"
 
 e2e: build
 	scripts/e2e.sh
