@@ -22,12 +22,14 @@ public final class WorkerPool: @unchecked Sendable {
     private var count = 0
     private var isStopping = false
     private var threads: [Thread] = []
+    public let threadCount: Int
 
     /// `niceness`, 0 to 19, is how far its threads stand behind those of the shards when there are
     /// more than the processors can run.
     public init(
         threads: Int, name: String, capacity: Int = Limits.workerQueueMax, niceness: Int32 = 0
     ) {
+        threadCount = threads
         precondition(threads > 0 && capacity > 0 && (0...19).contains(niceness))
         queue = Array(repeating: nil, count: capacity)
         self.threads = (0..<threads).map { index in

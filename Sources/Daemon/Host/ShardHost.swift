@@ -63,6 +63,8 @@ final class ShardHost: VolumeHost {
         }
     }
 
+    var shardCount: Int { shards.count }
+
     /// Ends the shards. Volumes that are still there keep their journals.
     func stop() {
         for shard in shards { shard.stop() }

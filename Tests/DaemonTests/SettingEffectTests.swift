@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Every documented key is set and its effect observed, here or in one of the files next to this
+// one; the last test compares the list with the table of keys.
+
+import CLinux
+import CleanCache
+import ControlPlane
+import Documents
+import Foundation
+import HostIO
+import Journal
+import Primitives
+import Shard
+import TestSupport
+import Testing
+
+@testable import Daemon
+
+@Suite("effects of settings")
+struct SettingEffectTests {
+    @Test("cache.dir, cache.disk_size_gb, cache.memory_size_gb, storage.url")
+    func places() throws {
+        let daemon = try TestDaemon {
+            $0.cache.diskSizeGB = 0.25
+            $0.cache.memorySizeGB = 0.2
+        }
+        for path in [daemon.cache + "/lock", daemon.cache + "/segments", daemon.store] {
+            #expect(FileManager.default.fileExists(atPath: path))
+        }
+        let parts = try daemon.running.host.parts
+        #expect(parts.pool.usage.budgetBytes == 250_000_000)
+        #expect((190_000_000...200_000_000).contains(parts.cache.statistics.capacityBytes))
+        try daemon.create("disk")
+        #expect(FileManager.default.fileExists(atPath: daemon.store + "/martlet.json"))
+        try daemon.connect("disk").write(0, [1])
+        #expect(FileManager.default.fileExists(atPath: daemon.cache + "/volumes"))
+    }
+
+    @Test("storage.max_uploads, storage.max_downloads, servers.nbd.shards")
+    func threads() throws {
+        let daemon = try TestDaemon {
+            $0.storage.maxUploads = 3
+            $0.storage.maxDownloads = 5
+            $0.nbd.shards = 3
+        }
+        let host = try daemon.running.host
+        #expect(host.parts.hands.commit.threadCount == 3)
+        #expect(host.parts.hands.fetch.threadCount == 5)
+        #expect(host.shardCount == 3)
+    }
+
+    @Test("servers.nbd.unix_socket, servers.nbd.addresses")
+    func listeners() throws {
+        let daemon = try TestDaemon { $0.nbd.addresses = ["127.0.0.1:0"] }
+        try daemon.create("disk")
+        #expect(try daemon.connect("disk").size == 64 << 20)
+        let tcp = try #require(try daemon.running.nbdAddresses.last)
+        let port = try #require(tcp.split(separator: ":").last.flatMap { UInt16($0) })
+        let fd = clinux_connect_tcp("127.0.0.1", port)
+        #expect(fd >= 0)
+        close(fd)
+    }
+
+    @Test("servers.nbd.dead_conn_timeout_secs")
+    func deadConnection() throws {
+        let daemon = try TestDaemon { $0.nbd.deadConnTimeoutSecs = 1 }
+        try daemon.create("disk")
+        let client = try daemon.connect("disk")
+        let idle = try daemon.connect("disk")
+        try client.send([0x25, 0x60, 0x95])
+        #expect(throws: Silence(isClosed: true)) { try client.receive(1) }
+        // One that owes nothing stays.
+        try idle.write(0, [1])
+    }
+
+    @Test("commit.max_journal_mb")
+    func commitBySize() throws {
+        let daemon = try TestDaemon {
+            $0.commit.maxJournalMB = 1
+            $0.commit.maxAgeSecs = 86_400
+        }
+        try daemon.create("disk")
+        let client = try daemon.connect("disk")
+        let sequence = try daemon.status("disk").sequence
+        try client.write(0, noise(512 << 10, seed: 1))
+        #expect(try daemon.status("disk").sequence == sequence)
+        try client.write(1 << 20, noise(1 << 20, seed: 2))
+        #expect(try daemon.eventually { try daemon.status("disk").sequence > sequence })
+    }
+
+    @Test("commit.max_age_secs")
+    func commitByAge() throws {
+        let daemon = try TestDaemon { $0.commit.maxAgeSecs = 1 }
+        try daemon.create("disk")
+        let client = try daemon.connect("disk")
+        let sequence = try daemon.status("disk").sequence
+        try client.write(0, [1])
+        #expect(try daemon.eventually { try daemon.status("disk").sequence > sequence })
+    }
+
+    @Test("commit.target_pack_mb")
+    func packSize() throws {
+        let daemon = try TestDaemon { $0.commit.targetPackMB = 1 }
+        try daemon.create("disk")
+        try daemon.connect("disk").write(0, noise(4 << 20, seed: 1))
+        _ = try daemon.control.drain("disk")
+        #expect(try daemon.keys(under: "packs/").count >= 3)
+    }
+
+    /// The frames that a daemon of these settings writes for text: their codecs and stored bytes.
+    private func frames(
+        _ codec: Configuration.Commit.PackCodec, level: Int64 = 1
+    ) throws -> (codecs: Set<String>, bytes: Int) {
+        let daemon = try TestDaemon {
+            $0.commit.codec = codec
+            $0.commit.zstdLevel = level
+        }
+        try daemon.create("disk")
+        let words = noise(1 << 18, seed: 1).map { "word\($0 % 61) " }.joined()
+        try daemon.connect("disk").write(0, Array(words.utf8.prefix(1 << 20)))
+        _ = try daemon.control.drain("disk")
+        let key = try #require(try daemon.keys(under: "packs/").first)
+        let source = OfflineSource(key, verb: "inspect", url: daemon.configuration.storage.url)
+        let lines = try Inspector(source).pack(members: true).lines
+        func values(_ name: String) -> [Substring] {
+            lines.filter { $0.hasPrefix("  \(name): ") }.map { $0.dropFirst(name.count + 4) }
+        }
+        return (
+            Set(values("codec").map(String.init)),
+            values("stored").compactMap { Int($0) }.reduce(0, +)
+        )
+    }
+
+    @Test("commit.codec, commit.zstd_level")
+    func codec() throws {
+        let raw = try frames(.none)
+        let lz4 = try frames(.lz4)
+        let fast = try frames(.zstd, level: 1)
+        let slow = try frames(.zstd, level: 19)
+        #expect(raw.codecs == ["raw"] && raw.bytes == 1 << 20)
+        #expect(lz4.codecs == ["lz4"] && lz4.bytes < raw.bytes)
+        #expect(fast.codecs == ["zstd"] && fast.bytes < lz4.bytes)
+        #expect(slow.codecs == ["zstd"] && slow.bytes < fast.bytes)
+    }
+
+    @Test("policy.durability: a FLUSH waits for the local disk, not for the store")
+    func durability() throws {
+        let daemon = try TestDaemon()
+        try daemon.create("disk")
+        let client = try daemon.connect("disk")
+        daemon.takeStoreAway()
+        try client.write(0, [1], fua: true)
+        try client.flush()
+    }
+
+    @Test("policy.shutdown_secs")
+    func shutdown() throws {
+        let daemon = try TestDaemon { $0.policy.shutdownSecs = 2 }
+        try daemon.create("disk")
+        try daemon.connect("disk").write(0, [1])
+        let clock = try daemon.running.host.parts.clock
+        daemon.takeStoreAway()
+        let start = clock.now
+        #expect(daemon.stop().count == 1)
+        let seconds = Double(clock.now.nanoseconds(since: start)) / 1e9
+        #expect((1.9...12).contains(seconds))
+    }
+
+    @Test("[[exports]]: name, size_gb, size_bytes, block_size, readonly, transport, from")
+    func exports() throws {
+        let daemon = try TestDaemon()
+        try daemon.create("source", size: 1 << 20)
+        try daemon.connect("source").write(0, noise(4096, seed: 1))
+        _ = try daemon.control.snapshot("source", tag: "t")
+        daemon.stop()
+        var plain = ExportSetting()
+        plain.name = "plain"
+        plain.sizeGB = 0.512
+        plain.blockSize = 65_536
+        plain.transport = .none
+        var fork = ExportSetting()
+        fork.name = "fork"
+        fork.sizeBytes = 2 << 20
+        fork.from = "tag:t"
+        fork.readonly = true
+        daemon.configuration.exports = [plain, fork]
+        try daemon.start()
+        for name in ["plain", "fork"] {
+            #expect(
+                try daemon.eventually { (try? daemon.control.info(name).state) == .live })
+        }
+        let made = try daemon.control.info("plain")
+        #expect(made.size.rawValue == 512_000_000 && made.blockBytes == 65_536)
+        #expect(made.transport == .none)
+        #expect(throws: (any Error).self) { try daemon.connect("plain") }
+        let client = try daemon.connect("fork")
+        #expect(client.isReadOnly && client.size == 2 << 20)
+        #expect(try client.read(0, 4096) == noise(4096, seed: 1))
+    }
+
+    /// Every key that is built, by the test that shows its effect.
+    private static let shown: Set<String> = [
+        // Here.
+        "cache.dir", "cache.disk_size_gb", "cache.memory_size_gb", "storage.url",
+        "storage.max_uploads", "storage.max_downloads", "servers.nbd.shards",
+        "servers.nbd.unix_socket", "servers.nbd.addresses",
+        "servers.nbd.dead_conn_timeout_secs", "commit.max_journal_mb", "commit.max_age_secs",
+        "commit.target_pack_mb", "commit.codec", "commit.zstd_level", "policy.durability",
+        "policy.shutdown_secs",
+        // StallTests.
+        "commit.max_unpublished_secs", "policy.store_away", "policy.cache_full",
+        "policy.read_deadline_secs",
+        // ProcessTests.
+        "servers.nbd.api_address", "servers.nbd.api_socket",
+    ]
+
+    @Test("no key is left out; those that are not built are refused by name")
+    func complete() {
+        let built = Configuration.keys.filter { $0.later == nil }.map(\.path)
+        #expect(Set(built) == Self.shown)
+        #expect(
+            Set(ExportSetting.keys.map(\.name)) == [
+                "name", "size_gb", "size_bytes", "block_size", "readonly", "transport", "from",
+            ])
+    }
+}
