@@ -187,6 +187,9 @@ targets += [
     tests("JournalTests", ["Journal", "HostIO", "Formats", "Primitives"]),
     tests("CleanCacheTests", ["CleanCache", "Primitives"]),
     tests(
+        "VolumeMapTests",
+        ["VolumeMap", "Formats", "ObjectStore", "CleanCache", "Primitives"]),
+    tests(
         "CommitterTests",
         [
             "Committer", "VolumeMap", "Journal", "HostIO", "ObjectStore", "Formats", "CleanCache",

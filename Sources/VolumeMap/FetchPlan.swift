@@ -11,8 +11,9 @@ internal import Primitives
 enum FetchLimits {
     /// Bytes between two frames that are downloaded rather than skipped.
     static let gapBytesMax: UInt64 = 64 << 10
-    /// Bytes of one ranged GET, unless a single frame is larger.
-    static let rangeBytesMax: UInt64 = 4 << 20
+    /// Bytes of one ranged GET, unless a single frame is larger: 8 MiB of blocks with their
+    /// headers.
+    static let rangeBytesMax: UInt64 = 8 << 20 | 64 << 10
     /// Bytes of a map node or table page: a pointer that claims more is damaged.
     static let nodeBytesMax = 4 << 20
 }
