@@ -14,6 +14,9 @@ struct FetchTable {
         let began: Instant
     }
 
+    /// Blocks that a fetch could not bring because what came is damaged: requests that need them
+    /// fail, until the next tick lets the store be asked again.
+    private(set) var damaged: Set<BlockIndex> = []
     private var nextNumber: UInt64 = 1
     private var byBlock: [BlockIndex: FetchNumber] = [:]
     private var orders: [FetchNumber: Order] = [:]
@@ -48,10 +51,12 @@ struct FetchTable {
         return number
     }
 
-    /// Removes a fetch that ended, and notes whether it found the store away. False for a number
-    /// that is not in flight.
-    mutating func end(_ number: FetchNumber, isAway: Bool, now: Instant) -> Bool {
-        guard let order = orders.removeValue(forKey: number) else { return false }
+    /// Removes a fetch that ended, and notes whether it found the store away. Its blocks, or nil
+    /// for a number that is not in flight.
+    mutating func end(
+        _ number: FetchNumber, isAway: Bool, now: Instant
+    ) -> [BlockIndex]? {
+        guard let order = orders.removeValue(forKey: number) else { return nil }
         if isAway {
             awaySince = min(awaySince ?? order.began, order.began)
             lastAway = now
@@ -61,7 +66,13 @@ struct FetchTable {
         }
         for block in order.blocks where byBlock[block] == number { byBlock[block] = nil }
         bytesInFlight -= order.bytes
-        return true
+        return order.blocks
+    }
+
+    mutating func noteDamaged(_ block: BlockIndex) { damaged.insert(block) }
+
+    mutating func forgetDamaged() {
+        if !damaged.isEmpty { damaged.removeAll() }
     }
 
     /// The warming of a place of the journal: one that is in flight, or a new one.
@@ -84,45 +95,73 @@ struct FetchTable {
     }
 }
 
-/// Finds sequential streams and says how far to read ahead of them. The window doubles with each
-/// consecutive miss of a stream, so a random reader never fetches what it did not ask for.
+/// Finds sequential streams and says what to read ahead of them. A stream begins with two misses
+/// side by side, so a random reader never fetches what it did not ask for. Its window doubles each
+/// time the reader has used up half of what lies ahead, and what is missing of it is ordered then:
+/// in few, large orders, and before the reader comes there.
 struct ReadAhead {
     private struct Stream {
+        /// Where the reader is.
         var end: UInt64
+        /// Everything before it was ordered.
+        var frontier: UInt64
         var windowBytes: UInt64
         var age: UInt64
     }
 
     /// Streams told apart at a time.
     static let streamsMax = 4
-    /// Bytes fetched ahead: the first time, and at most.
+    /// Bytes kept ahead of a reader: the first time, and at most.
     static let windowBytesMin: UInt64 = 512 << 10
-    static let windowBytesMax: UInt64 = 8 << 20
+    static let windowBytesMax: UInt64 = 16 << 20
 
     private var streams: [Stream] = []
     private var clock: UInt64 = 0
 
-    /// Notes a finished read, so that a miss right behind it counts as sequential.
-    mutating func note(offset: UInt64, count: UInt64) {
-        guard let index = streams.firstIndex(where: { $0.end == offset }) else { return }
-        streams[index].end = offset + count
+    /// A read was answered from memory. The range to order now, if its stream is running low.
+    @inline(__always)
+    mutating func hit(offset: UInt64, count: UInt64) -> Range<UInt64>? {
+        for index in streams.indices where streams[index].end == offset {
+            streams[index].end = offset + count
+            let ahead = streams[index].windowBytes / 2
+            if ahead == 0 || streams[index].frontier > streams[index].end + ahead { return nil }
+            return widen(index)
+        }
+        return nil
     }
 
-    /// Bytes worth fetching behind a read that missed at `offset`.
-    mutating func window(offset: UInt64, count: UInt64) -> UInt64 {
+    /// A read missed. Where to end the order that begins with it.
+    mutating func miss(offset: UInt64, count: UInt64) -> UInt64 {
+        let end = offset + count
+        // The same read again, whose blocks did not come or are gone already.
+        if streams.contains(where: { $0.end == end }) { return end }
         clock += 1
         if let index = streams.firstIndex(where: { offset >= $0.end && offset - $0.end <= count }) {
-            let wider = min(
-                max(streams[index].windowBytes * 2, Self.windowBytesMin), Self.windowBytesMax)
-            streams[index] = Stream(end: offset + count, windowBytes: wider, age: clock)
-            return wider
+            streams[index].end = end
+            streams[index].age = clock
+            streams[index].frontier = max(streams[index].frontier, end)
+            // Several reads of a stream may miss before the first order has come.
+            let ahead = streams[index].windowBytes / 2
+            if ahead > 0 && streams[index].frontier > end + ahead { return end }
+            return widen(index)?.upperBound ?? end
         }
-        let fresh = Stream(end: offset + count, windowBytes: 0, age: clock)
+        let fresh = Stream(end: end, frontier: end, windowBytes: 0, age: clock)
         if streams.count < Self.streamsMax {
             streams.append(fresh)
         } else if let oldest = streams.indices.min(by: { streams[$0].age < streams[$1].age }) {
             streams[oldest] = fresh
         }
-        return 0
+        return end
+    }
+
+    /// Doubles a stream's window; what of it is still to be ordered.
+    private mutating func widen(_ index: Int) -> Range<UInt64>? {
+        streams[index].windowBytes = min(
+            max(streams[index].windowBytes * 2, Self.windowBytesMin), Self.windowBytesMax)
+        let from = max(streams[index].frontier, streams[index].end)
+        let to = streams[index].end + streams[index].windowBytes
+        guard to > from else { return nil }
+        streams[index].frontier = to
+        return from..<to
     }
 }

@@ -61,6 +61,7 @@ public struct VolumeSeed<Storage: StorageDirectory>: Sendable {
     let frozen: Memtable?
     let pendingRun: CommitRun<Storage>?
     let uncommittedBytes: UInt64
+    let frozenBytes: UInt64
     let isReadOnly: Bool
     let isHeadVerified: Bool
 
@@ -72,7 +73,7 @@ public struct VolumeSeed<Storage: StorageDirectory>: Sendable {
         return VolumeSeed(
             root: Root(commit: commit), size: commit.size, epoch: commit.epoch,
             journal: journal, active: Memtable(blockBytes: commit.blockBytes),
-            frozen: nil, pendingRun: nil, uncommittedBytes: 0, isReadOnly: true,
+            frozen: nil, pendingRun: nil, uncommittedBytes: 0, frozenBytes: 0, isReadOnly: true,
             isHeadVerified: true)
     }
 }
@@ -136,6 +137,7 @@ private struct Replay {
     private var size: ByteCount
     private var last: RecordSequence
     private var bytes: UInt64 = 0
+    private var frozenBytes: UInt64 = 0
 
     init(_ opening: VolumeOpening) {
         self.opening = opening
@@ -169,6 +171,8 @@ private struct Replay {
         }
         active.freeze()
         frozen = active
+        frozenBytes = bytes
+        bytes = 0
         active = Memtable(blockBytes: opening.root.blockBytes)
     }
 
@@ -185,7 +189,8 @@ private struct Replay {
         }
         return VolumeSeed(
             root: root, size: size, epoch: opening.epoch, journal: start, active: active,
-            frozen: frozen, pendingRun: run, uncommittedBytes: bytes, isReadOnly: false,
+            frozen: frozen, pendingRun: run, uncommittedBytes: bytes, frozenBytes: frozenBytes,
+            isReadOnly: false,
             isHeadVerified: opening.isHeadConfirmed)
     }
 }

@@ -11,20 +11,24 @@ struct ParkTable {
     private struct Wait {
         /// Tells this wait from an earlier one under the same tag.
         let generation: UInt64
+        /// Zero: it waits for room.
         var fetchesLeft: Int
     }
 
     private var waits: [RequestTag: Wait] = [:]
     private var byFetch: [FetchNumber: [(tag: RequestTag, generation: UInt64)]] = [:]
     private var forRoom: [(tag: RequestTag, generation: UInt64)] = []
+    /// Of `forRoom`, those that were not cancelled.
+    private var roomCount = 0
     private var generation: UInt64 = 0
 
     var count: Int { waits.count }
-    var isAnyWaitingForRoom: Bool { !forRoom.isEmpty }
+    var isAnyWaitingForRoom: Bool { roomCount > 0 }
 
     /// Parks `tag` until all of `fetches` have ended.
     mutating func park(_ tag: RequestTag, on fetches: some Collection<FetchNumber>) {
         precondition(!fetches.isEmpty)
+        forget(tag)
         generation += 1
         waits[tag] = Wait(generation: generation, fetchesLeft: fetches.count)
         for fetch in fetches { byFetch[fetch, default: []].append((tag, generation)) }
@@ -32,7 +36,9 @@ struct ParkTable {
 
     /// Parks `tag` until `roomMade`.
     mutating func parkForRoom(_ tag: RequestTag) {
+        forget(tag)
         generation += 1
+        roomCount += 1
         waits[tag] = Wait(generation: generation, fetchesLeft: 0)
         forRoom.append((tag, generation))
     }
@@ -72,8 +78,15 @@ struct ParkTable {
             ready.append(tag)
         }
         forRoom.removeAll(keepingCapacity: true)
+        roomCount = 0
         return ready
     }
 
-    mutating func cancel(_ tag: RequestTag) { waits[tag] = nil }
+    mutating func cancel(_ tag: RequestTag) { forget(tag) }
+
+    private mutating func forget(_ tag: RequestTag) {
+        guard let wait = waits.removeValue(forKey: tag), wait.fetchesLeft == 0 else { return }
+        roomCount -= 1
+        if roomCount == 0 { forRoom.removeAll(keepingCapacity: true) }
+    }
 }

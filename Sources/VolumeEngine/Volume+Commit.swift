@@ -127,7 +127,10 @@ extension Volume {
 
     private var isOldEnough: Bool {
         guard let oldestActive else { return false }
-        return now.nanoseconds(since: oldestActive) >= options.commitAgeSeconds * 1_000_000_000
+        var age = options.commitAgeSeconds
+        // Early enough that writers need not wait for a store that is there.
+        if let limit = options.unpublishedSecondsMax { age = min(age, limit / 2) }
+        return now.nanoseconds(since: oldestActive) >= age * 1_000_000_000
     }
 
     /// The cut: one record, then the active memtable is the frozen one. O(1) but for the append.
@@ -180,6 +183,8 @@ extension Volume {
             phase = .backingOff(run, until: now.advanced(bySeconds: backoffSeconds))
         case .fenced(let detail):
             phase = .idle
+            // What was pending never happened: the root stands.
+            isResolving = false
             fail(.fenced(detail))
         case .failed(let failure):
             phase = .idle
@@ -190,6 +195,7 @@ extension Volume {
     /// Swaps the root and drops the frozen memtable in one turn, then gives segments back.
     private mutating func adopt(_ newRoot: Root) {
         map = MapReader(root: newRoot, cache: cache)
+        fetches.forgetDamaged()
         frozen = nil
         oldestFrozen = nil
         frozenBytes = 0
@@ -212,8 +218,9 @@ extension Volume {
     /// A drained volume holds no segment and no arena.
     mutating func releaseIfIdle() {
         guard case .idle = phase, !isDirty, journal.segmentCount > 0 else { return }
-        guard !journal.hasStaged, !isSyncInFlight, flushWaiting.isEmpty, parks.count == 0,
-            segmentsOrdered == 0
+        // Requests that wait for room do not hold it back: all volumes of a full disk would wait
+        // for one another.
+        guard !journal.hasStaged, !isSyncInFlight, flushWaiting.isEmpty, segmentsOrdered == 0
         else { return }
         edges.release()
         let retired = journal.retire(upTo: root.commit.cut, idle: true)

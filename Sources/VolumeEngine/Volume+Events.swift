@@ -34,10 +34,11 @@ extension Volume {
     }
 
     /// A fetch fails for good if what came back is damaged, or if the store has been away for as
-    /// long as readers may have to wait; else it is asked again.
+    /// long as readers may have to wait; else it is asked again. Of a damaged one the blocks that
+    /// did not come are noted and everyone starts over: only requests that need one of those fail.
     private mutating func fetchEnded(_ number: FetchNumber, failure: FetchError?) {
         let isAway = failure?.isRetryable ?? false
-        guard fetches.end(number, isAway: isAway, now: now) else { return }
+        guard let blocks = fetches.end(number, isAway: isAway, now: now) else { return }
         guard let failure, !isAway || isReadOverdue else {
             if let failure { lastError = "\(failure)" }
             for tag in parks.fetchEnded(number) {
@@ -47,8 +48,14 @@ extension Volume {
         }
         lastError = "\(failure)"
         counters.fetchesFailed &+= 1
+        if !isAway {
+            for block in blocks where isMissing(block, mapOnly: false) {
+                fetches.noteDamaged(block)
+            }
+        }
         for tag in parks.fetchFailed(number) {
-            completions.append(Completion(tag: tag, outcome: .failed(.failed)))
+            completions.append(
+                Completion(tag: tag, outcome: isAway ? .failed(.failed) : .retry))
         }
     }
 
@@ -72,6 +79,7 @@ extension Volume {
         resizesWaiting.removeAll()
         for (request, size) in waiting { requestResize(request, to: size) }
         if !segments.isEmpty || (isFull && options.whenFull != .pause) { wakeStalled() }
+        if segments.isEmpty { releaseIfIdle() }
     }
 
     mutating func wakeRoomWaiters() {
@@ -90,7 +98,7 @@ extension Volume {
         }
         var wanted = journal.segmentsWanted
         if parks.isAnyWaitingForRoom && !isStalled {
-            wanted = max(wanted, journal.segmentsWanted(forPages: pagesWanted, records: 3))
+            wanted = max(wanted, segmentsWanted(pages: pagesWanted))
         }
         if isCommitWaitingForRoom || !resizesWaiting.isEmpty {
             wanted = max(wanted, journal.segmentsWanted(forPages: 0, records: 1))

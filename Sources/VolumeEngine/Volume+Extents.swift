@@ -21,6 +21,7 @@ extension Volume {
         guard contains(offset, count.rawValue), count.rawValue > 0, limit > 0 else {
             return .failed(.outOfRange)
         }
+        if let wait = waitForResolution(tag) { return wait }
         let end = offset.rawValue + count.rawValue
         var found = ExtentBuilder(limit: limit)
         var position = offset.rawValue

@@ -15,7 +15,7 @@ import VolumeMap
 /// the host hold; the second stays below the least clean cache, so a fetched block survives its
 /// retry.
 enum FetchLimits {
-    static let orderBytes = 4 << 20
+    static let orderBytes = 8 << 20
     static let inFlightBytes = 32 << 20
     /// Bytes of the journal warmed around a cold page.
     static let warmBytes = 256 << 10
@@ -26,8 +26,10 @@ extension Volume {
         at offset: ByteOffset, count: ByteCount, tag: RequestTag
     ) -> Submission {
         guard contains(offset, count.rawValue) else { return .failed(.outOfRange) }
-        let end = offset.rawValue + count.rawValue
-        _ = orderMissing(from: offset.rawValue, to: end, mapOnly: false)
+        // Bounded like a question for extents: a prefetch may name the whole device.
+        let most = min(count.rawValue, Self.extentBlocksMax << blockShift)
+        let end = offset.rawValue + most
+        _ = orderMissing(from: offset.rawValue, to: end, neededTo: end, mapOnly: false)
         return .done
     }
 
@@ -35,15 +37,14 @@ extension Volume {
     mutating func parkOnFetches(
         from offset: ByteOffset, count: ByteCount, tag: RequestTag, mapOnly: Bool = false
     ) -> Submission {
-        let end = offset.rawValue + count.rawValue
-        var waits = orderMissing(from: offset.rawValue, to: end, mapOnly: mapOnly)
-        if !mapOnly {
-            let ahead = readAhead.window(offset: offset.rawValue, count: count.rawValue)
-            let stop = min(size.rawValue, end + ahead)
-            if ahead > 0 && stop > end {
-                _ = orderMissing(from: end, to: stop, mapOnly: false)
-            }
+        if fetches.damaged.contains(BlockIndex(offset.rawValue >> blockShift)) {
+            return .failed(.failed)
         }
+        let end = offset.rawValue + count.rawValue
+        // One order for the request and what lies behind it: fewer GETs than two.
+        let stop = mapOnly ? end : readAhead.miss(offset: offset.rawValue, count: count.rawValue)
+        var waits = orderMissing(
+            from: offset.rawValue, to: min(size.rawValue, stop), neededTo: end, mapOnly: mapOnly)
         if waits.isEmpty, fetches.bytesInFlight + blockBytes > FetchLimits.inFlightBytes,
             let any = fetches.any
         {
@@ -58,12 +59,20 @@ extension Volume {
         return .parked
     }
 
+    /// Orders what a stream lacks ahead of a read that was answered.
+    mutating func orderAhead(_ range: Range<UInt64>) {
+        let stop = min(size.rawValue, range.upperBound)
+        guard stop > range.lowerBound else { return }
+        _ = orderMissing(from: range.lowerBound, to: stop, neededTo: stop, mapOnly: false)
+    }
+
     /// Orders the missing blocks of a byte range, as far as the bounds allow; all fetches, new and
-    /// running, that will bring blocks of it.
+    /// running, that will bring blocks before `neededTo`.
     private mutating func orderMissing(
-        from offset: UInt64, to end: UInt64, mapOnly: Bool
+        from offset: UInt64, to end: UInt64, neededTo: UInt64, mapOnly: Bool
     ) -> Set<FetchNumber> {
         var waits: Set<FetchNumber> = []
+        let needed = (neededTo + UInt64(blockBytes) - 1) >> blockShift
         var batch: [BlockIndex] = []
         let batchMax = max(1, FetchLimits.orderBytes / blockBytes)
         var index = offset >> blockShift
@@ -72,7 +81,7 @@ extension Volume {
             let block = BlockIndex(index)
             index += 1
             if let running = fetches.fetch(of: block) {
-                waits.insert(running)
+                if block.rawValue < needed { waits.insert(running) }
                 continue
             }
             guard needsBase(block), isMissing(block, mapOnly: mapOnly) else { continue }
@@ -83,22 +92,27 @@ extension Volume {
                 // One block stands for its chunk.
                 index = max(index, (block.rawValue / chunkBlocks + 1) * chunkBlocks)
             }
-            if batch.count == batchMax { waits.insert(order(&batch, mapOnly: mapOnly)) }
+            if batch.count == batchMax {
+                order(&batch, mapOnly: mapOnly, neededTo: needed, waits: &waits)
+            }
         }
-        if !batch.isEmpty { waits.insert(order(&batch, mapOnly: mapOnly)) }
+        if !batch.isEmpty { order(&batch, mapOnly: mapOnly, neededTo: needed, waits: &waits) }
         return waits
     }
 
-    private mutating func order(_ batch: inout [BlockIndex], mapOnly: Bool) -> FetchNumber {
+    private mutating func order(
+        _ batch: inout [BlockIndex], mapOnly: Bool, neededTo: UInt64,
+        waits: inout Set<FetchNumber>
+    ) {
         let number = fetches.begin(batch, blockBytes: blockBytes, now: now)
+        if let first = batch.first, first.rawValue < neededTo { waits.insert(number) }
         effects.append(
             .fetch(FetchOrder(number: number, root: map.root, blocks: batch, mapOnly: mapOnly)))
         counters.fetches &+= 1
         batch.removeAll(keepingCapacity: true)
-        return number
     }
 
-    private mutating func isMissing(_ block: BlockIndex, mapOnly: Bool) -> Bool {
+    mutating func isMissing(_ block: BlockIndex, mapOnly: Bool) -> Bool {
         if mapOnly {
             if case .unknown = map.presence(of: block) { return true }
             return false

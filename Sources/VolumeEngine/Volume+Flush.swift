@@ -51,6 +51,10 @@ extension Volume {
             return
         }
         appendStaged()
+        if case .closed(let failure) = gate {
+            effects.append(.answer(request, .failed(failure)))
+            return
+        }
         if oldestActive == nil { oldestActive = now }
         size = max(size, newSize)
         flushWaiting.append(.resize(request, newSize))

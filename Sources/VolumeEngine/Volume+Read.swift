@@ -27,7 +27,7 @@ extension Volume {
         at offset: ByteOffset, into buffer: UnsafeMutableRawBufferPointer, tag: RequestTag
     ) -> Submission {
         guard contains(offset, UInt64(buffer.count)) else { return .failed(.outOfRange) }
-        if isResolving { return parkForRoom(tag, pages: 0) }
+        if let wait = waitForResolution(tag) { return wait }
         counters.reads &+= 1
         counters.readBytes &+= UInt64(buffer.count)
         var position = offset.rawValue
@@ -48,8 +48,17 @@ extension Volume {
             position &+= UInt64(count)
             target = UnsafeMutableRawBufferPointer(rebasing: target[count...])
         }
-        readAhead.note(offset: offset.rawValue, count: UInt64(buffer.count))
+        if let ahead = readAhead.hit(offset: offset.rawValue, count: UInt64(buffer.count)) {
+            orderAhead(ahead)
+        }
         return .done
+    }
+
+    /// What to answer while nobody knows which commit is the root; nil: it is known.
+    mutating func waitForResolution(_ tag: RequestTag) -> Submission? {
+        guard isResolving else { return nil }
+        if case .closed(let failure) = gate, failure != .closing { return .failed(.failed) }
+        return parkForRoom(tag, pages: 0)
     }
 
     /// Copies `target.count` bytes of `block`, from byte `within` on, in the newest state.
@@ -112,6 +121,7 @@ extension Volume {
             }
             precondition(within &+ target.count <= cached.bytes.count)
             memcpy(to, base + within, target.count)
+            withExtendedLifetime(cached) {}
         case .missing: return .missingBase
         }
         return .copied

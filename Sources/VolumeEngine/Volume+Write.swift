@@ -280,8 +280,12 @@ extension Volume {
     }
 
     /// True if a unit of this many payload pages can be staged to its end now.
-    func hasRoom(pages: Int) -> Bool {
-        journal.room(forPages: pages, records: pages / journal.recordPagesMax + 3)
+    func hasRoom(pages: Int) -> Bool { segmentsWanted(pages: pages) == 0 }
+
+    /// Segments missing for a unit of this many payload pages: what is ordered is what is asked
+    /// for.
+    func segmentsWanted(pages: Int) -> Int {
+        journal.segmentsWanted(forPages: pages, records: pages / journal.recordPagesMax + 3)
     }
 
     mutating func parkForRoom(_ tag: RequestTag, pages: Int) -> Submission {

@@ -153,7 +153,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         map = MapReader(root: root, cache: cache)
         let pendingRun = seed.pendingRun
         uncommittedBytes = seed.uncommittedBytes
-        oldestActive = seed.active.isEmpty ? nil : now
+        frozenBytes = seed.frozenBytes
+        oldestActive = seed.active.isEmpty && seed.size == root.size ? nil : now
         oldestFrozen = seed.frozen == nil ? nil : now
         journal = Journal(starting: seed.journal)
         if let pendingRun {
@@ -192,6 +193,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
             effects.append(.commit(run))
         }
         isPoolResting = false
+        isFull = false
+        fetches.forgetDamaged()
         wakeStalled()
         endTurn()
         releaseIfIdle()
@@ -200,6 +203,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     /// True if `tick` has something to do that only time brings.
     public var needsTicks: Bool {
         if case .backingOff = phase { return true }
+        if isPoolResting || !fetches.damaged.isEmpty { return true }
         return oldestActive != nil || parks.count > 0
     }
 
@@ -225,9 +229,10 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         if case .journal = failure { effects.append(.recordFailure(failure)) }
         for waiter in flushWaiting { completeSync(of: waiter, failure: failure) }
         flushWaiting.removeAll(keepingCapacity: true)
-        for tag in parks.roomMade() {
-            completions.append(Completion(tag: tag, outcome: .failed(.failed)))
-        }
+        // Each learns by itself what it gets now: writes an error, reads perhaps their data.
+        wakeRoomWaiters()
+        for (request, _) in resizesWaiting { effects.append(.answer(request, .failed(failure))) }
+        resizesWaiting.removeAll()
         for waiter in commitWaiters { effects.append(.answer(waiter.request, .failed(failure))) }
         commitWaiters.removeAll()
     }
