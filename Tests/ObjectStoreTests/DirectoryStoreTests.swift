@@ -80,6 +80,16 @@ struct DirectoryStoreTests {
         #expect(try store(disk.reboot(), opener: 3).get("folder/key", limit: 1) == [1])
     }
 
+    @Test("an object that was deleted does not come back after a power cut")
+    func deletionIsDurable() throws {
+        let disk = VolatileDisk(seed: 1)
+        let one = store(disk.root, opener: 1)
+        #expect(try one.putIfAbsent("folder/key", [1]) == .created)
+        try one.delete(["folder/key"])
+        disk.crash(keeping: .none)
+        #expect(try store(disk.reboot(), opener: 2).head("folder/key") == nil)
+    }
+
     @Test("a folder that another thread made but did not sync yet is synced by its next user")
     func foreignFolder() throws {
         let disk = VolatileDisk(seed: 1)

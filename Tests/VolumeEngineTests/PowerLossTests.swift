@@ -106,6 +106,46 @@ struct PowerLossTests {
         rig.expect(9 << 20 - 512, noise(512, 1))
     }
 
+    @Test("a segment in the pool is blank for good, whichever journal takes it next")
+    func wiped() throws {
+        let rig = try EngineRig()
+        rig.write(0, noise(1 << 20, 1))
+        rig.submit(.flush)
+        rig.run()
+        try rig.commit()
+        rig.tick()
+        rig.run()
+        let pool = try rig.disk.root.directory("segments", create: false)
+        try pool.sync()
+        rig.disk.crash(keeping: .none)
+        let after = try rig.disk.reboot().directory("segments", create: false)
+        let free = try after.list().filter { $0.hasSuffix(".free") }
+        #expect(free.count > 3)
+        for name in free {
+            let page = try after.open(name, writable: false).read(at: 0, count: 4096)
+            #expect(page.allSatisfy { $0 == 0 }, "\(name)")
+        }
+    }
+
+    @Test("what a recovery removes from a journal is gone before anything is served")
+    func strangersAreGone() throws {
+        let rig = try EngineRig()
+        rig.write(0, noise(4096, 1))
+        rig.submit(.flush)
+        rig.run()
+        rig.die()
+        rig.disk.record(true)
+        try rig.reopen()
+        let trace = rig.disk.trace
+        let removal = try #require(
+            trace.lastIndex { $0.kind == .remove && $0.path.hasPrefix("/volume/journal/") },
+            "the segment that was ready and never used")
+        #expect(
+            trace[removal...].contains {
+                $0.kind == .directorySync && $0.path == "/volume/journal"
+            })
+    }
+
     @Test("a discarded pending commit, and removed roots, do not come back")
     func removals() throws {
         let rig = try EngineRig()
