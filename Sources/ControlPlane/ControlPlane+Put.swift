@@ -80,8 +80,9 @@ extension ControlPlane {
             }
         }
         if request.source == nil {
+            // The block size of an export that exists is known later; then it is checked again.
             try checkSize(
-                request.size, blockBytes: request.blockBytes ?? Limits.blockBytesMin, what)
+                request.size, blockBytes: request.blockBytes ?? Limits.blockBytesMax, what)
         }
     }
 

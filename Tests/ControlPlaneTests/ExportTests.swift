@@ -86,6 +86,8 @@ struct ExportTests {
         let beyond = PutRequest(size: size(most + 512), blockBytes: 4096)
         #expect(try failure { _ = try node.plane.put("x", beyond) }.kind == .badRequest)
         let largest = PutRequest(size: size(most), blockBytes: 4096)
+        let ofDefaultBlocks = PutRequest(size: size(Limits.volumeBytesMax))
+        #expect(try node.plane.put("huge", ofDefaultBlocks).outcome == .created)
         #expect(try node.plane.put("x", largest).outcome == .created)
     }
 
