@@ -66,15 +66,17 @@ extension ControlPlane {
     }
 
     /// With the export's lock held. A volume that runs is left as it is, unless `asksStore`: then
-    /// one that was fenced or failed is taken off first, and claimed anew.
+    /// one that was fenced or failed is taken off first, and claimed anew; one that was taken over
+    /// and did not notice yet counts as fenced.
     func attachWriter(
         _ ref: ExportRef, _ what: String, asksStore: Bool = false, isForced: Bool = false
     ) throws(UserError) -> Attachment {
         if let running = table.attachment(ref.name), running.served == ServedVolume(ref.volume),
             let status = host.status(running.served)
         {
+            guard asksStore else { return running }
             let isUsable = status.state != .fenced && status.state != .failed
-            guard asksStore, !isUsable else { return running }
+            if isUsable, try head(of: ref, what).commit.epoch <= status.epoch { return running }
             try host.detach(running.served, clean: false, deadline: nil)
         }
         table.setAttachment(nil, of: ref.name)

@@ -144,6 +144,24 @@ struct ClaimTests {
         #expect(try shared.head(of: volume).uncleanTakeover?.sequence.rawValue == 3)
     }
 
+    @Test("a writer that was taken over and did not notice yet takes the volume back when asked to")
+    func takenOverUnnoticed() throws {
+        let first = try TestNode("a", shared)
+        let volume = try first.make("prod", writes: [1])
+        _ = try first.plane.drain("prod")
+        let second = try TestNode("b", shared)
+        _ = try second.plane.open("prod", force: false)
+        try second.host.write(10, to: volume)
+        _ = try second.plane.drain("prod")
+        #expect(try first.plane.status("prod").state == .serving)
+        _ = try first.plane.open("prod", force: true)
+        #expect(try first.content("prod") == [1, 10])
+        #expect(try shared.head(of: volume).epoch == Epoch(4))
+        let head = try shared.head(of: volume)
+        _ = try first.plane.open("prod", force: true)
+        #expect(try shared.head(of: volume) == head)
+    }
+
     @Test("a fenced writer that restarts serves, but publishes nothing")
     func fencedAfterRestart() throws {
         let first = try TestNode("a", shared)
