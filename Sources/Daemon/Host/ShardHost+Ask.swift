@@ -18,47 +18,63 @@ extension ShardHost {
         seed: VolumeSeed<HostDirectory>, worker: VolumeWorker<HostDirectory, DaemonStore>
     )
 
-    /// Replays and seals the journal, or prepares a view. Blocks for as long as that takes.
+    /// Replays and seals the journal, or prepares a view. Blocks for as long as that takes. A journal
+    /// that lost what it had promised is noted as such in the volume's folder: `status` says so from
+    /// then on, and a forced claim sets it aside.
     func open(_ claim: VolumeClaim<HostDirectory>, _ what: String) throws(UserError) -> Opened {
+        let directory = claim.writer?.directory ?? parts.views
+        let local: LocalVolume<HostDirectory>
         do throws(VolumeOpenError) {
-            let directory = claim.writer?.directory ?? parts.views
-            let local = try LocalVolume(volume: claim.served.volume, directory: directory)
-            let worker = VolumeWorker(
-                local: local, store: parts.store, cache: parts.cache, pool: parts.pool,
-                settings: parts.settings, random: SystemRandom())
-            guard let writer = claim.writer else {
-                return (.readOnly(claim.root.commit, directory: directory), worker)
-            }
-            let opening = VolumeOpening(
-                root: claim.root.commit, pending: writer.pending,
-                adoptsJournal: writer.adoptsJournal, isHeadConfirmed: writer.isHeadConfirmed,
-                epoch: writer.epoch, bootID: parts.facts.bootID)
-            return (try local.open(opening, pool: parts.pool), worker)
+            local = try LocalVolume(volume: claim.served.volume, directory: directory)
+        } catch { throw Self.explain(error, what) }
+        do throws(VolumeOpenError) {
+            return try open(claim, local, directory)
         } catch {
+            if let damage = Self.damage(error) {
+                local.recordFailure(.journalRotted(damage), labelSeconds: parts.clock.wallSeconds)
+            }
             throw Self.explain(error, what)
         }
     }
 
-    private static func explain(_ error: VolumeOpenError, _ what: String) -> UserError {
+    private func open(
+        _ claim: VolumeClaim<HostDirectory>, _ local: LocalVolume<HostDirectory>,
+        _ directory: HostDirectory
+    ) throws(VolumeOpenError) -> Opened {
+        let worker = VolumeWorker(
+            local: local, store: parts.store, cache: parts.cache, pool: parts.pool,
+            settings: parts.settings, random: SystemRandom())
+        guard let writer = claim.writer else {
+            return (.readOnly(claim.root.commit, directory: directory), worker)
+        }
+        let opening = VolumeOpening(
+            root: claim.root.commit, pending: writer.pending,
+            adoptsJournal: writer.adoptsJournal, isHeadConfirmed: writer.isHeadConfirmed,
+            epoch: writer.epoch, bootID: parts.facts.bootID)
+        return (try local.open(opening, pool: parts.pool), worker)
+    }
+
+    /// What of an answered FLUSH is gone; nil if nothing is.
+    private static func damage(_ error: VolumeOpenError) -> String? {
         switch error {
-        case .local(let failure):
-            UserError(
-                .failed, what: what, why: "\(failure)", remedy: "check the cache directory's disk")
-        case .journal(let failure):
-            UserError(
-                .failed, what: what, why: "its journal cannot be replayed: \(failure)",
-                remedy: "martlet open --force starts from the last commit and keeps the journal "
-                    + "for martlet journal salvage")
-        case .root(let failure):
-            UserError(
-                .failed, what: what, why: "\(failure)", remedy: "check the cache directory's disk")
+        case .journal(.rotted(let segment, let batch, let claimed)):
+            "batch \(batch) in \(segment) cannot be read, and everything up to batch \(claimed) "
+                + "had been flushed"
         case .journalEndsEarly(let last, let cut):
-            UserError(
-                .failed, what: what,
-                why: "its journal ends at record \(last), a commit in progress needs \(cut)",
+            "it ends at record \(last), and a commit in progress has everything up to \(cut)"
+        case .journal, .local, .root: nil
+        }
+    }
+
+    private static func explain(_ error: VolumeOpenError, _ what: String) -> UserError {
+        if let damage = damage(error) {
+            return UserError(
+                .failed, what: what, why: "its journal is damaged: \(damage)",
                 remedy: "martlet open --force starts from the last commit and keeps the journal "
                     + "for martlet journal salvage")
         }
+        return UserError(
+            .failed, what: what, why: "\(error)", remedy: "check the cache directory's disk")
     }
 
     // MARK: Asking
