@@ -13,7 +13,8 @@ import Shard
 
 /// What an operator can choose of the handshake.
 public struct NegotiationOptions: Sendable {
-    /// Clients that haggle at one time; more are turned away.
+    /// Clients that haggle at one time. One more takes the place of the one that came first and
+    /// keeps us waiting.
     public var clientsMax = 256
     /// How long the server waits for the next byte of a client in the handshake.
     public var handshakeSeconds: UInt64 = 30
@@ -149,7 +150,7 @@ struct Negotiator: ShardHandler, ~Copyable {
         let limit = options.handshakeSeconds * 1_000_000_000
         for (number, client) in clients where now.nanoseconds(since: client.since) > limit {
             // Time that the resolver takes is not the client's.
-            if client.haggling.wantsInput || client.ending != nil { drop(number) }
+            if client.keepsUsWaiting { drop(number) }
         }
         if !isListening {
             isListening = true
@@ -179,6 +180,7 @@ struct Negotiator: ShardHandler, ~Copyable {
         clinux_tune_connection(descriptor)
         let number = nextClient
         nextClient += 1
+        if clients.count >= options.clientsMax { makeRoom() }
         guard clients.count < options.clientsMax,
             context.poller.add(descriptor, token: number, .readable)
         else {
@@ -187,6 +189,13 @@ struct Negotiator: ShardHandler, ~Copyable {
         }
         clients[number] = HagglingClient(descriptor: descriptor, since: now)
         advance(number)
+    }
+
+    /// Whoever hurries is done long before it is the first in line, however many others dawdle.
+    private mutating func makeRoom() {
+        if let first = clients.lazy.filter({ $0.value.keepsUsWaiting }).map(\.key).min() {
+            drop(first)
+        }
     }
 
     private mutating func receive(_ number: UInt64) {
@@ -283,5 +292,8 @@ struct Negotiator: ShardHandler, ~Copyable {
 }
 
 extension HagglingClient {
+    /// It is the client's turn to speak, or to read what it was told.
+    fileprivate var keepsUsWaiting: Bool { haggling.wantsInput || ending != nil }
+
     fileprivate mutating func takeOutput() { output += haggling.takeOutput() }
 }

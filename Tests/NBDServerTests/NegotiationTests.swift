@@ -62,19 +62,37 @@ import Testing
         }
     }
 
-    @Test("clients over the bound of handshakes are turned away")
+    @Test("beyond the bound of handshakes the one that dawdles longest gives way")
     func bound() throws {
         var options = NegotiationOptions()
         options.clientsMax = 3
         try withServer(negotiation: options) { server in
             let clients = try (0..<3).map { _ in try RawClient(server) }
             for client in clients { _ = try client.receive(18) }
-            #expect(try RawClient(server).isClosed())
+            // Talking now and then does not help.
             try clients[0].send(big(UInt32(3)))
-            clients[1].hangUp()
             usleep(50_000)
             let next = try RawClient(server)
             try next.open("disk")
+            #expect(clients[0].isClosed())
+            try clients[1].send(big(UInt32(3)))
+            #expect(clients[1].isQuiet(milliseconds: 200))
+        }
+    }
+
+    @Test("a client that waits for an export's claim never gives way")
+    func claimsStay() throws {
+        var options = NegotiationOptions()
+        options.clientsMax = 1
+        try withServer(negotiation: options) { server in
+            let patient = try RawClient(server)
+            _ = try patient.receive(18)
+            try patient.send(
+                big(UInt32(3)) + big(NBDMagic.option) + big(UInt32(7)) + big(UInt32(11))
+                    + string("never") + big(UInt16(0)))
+            usleep(50_000)
+            #expect(try RawClient(server).isClosed())
+            #expect(patient.isQuiet(milliseconds: 200))
         }
     }
 

@@ -67,6 +67,12 @@ final class RawClient {
         return got == 0 || got < 0 && errno == ECONNRESET
     }
 
+    /// Nothing comes from the server in that time, not even the end.
+    func isQuiet(milliseconds: Int32) -> Bool {
+        var waiting = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+        return poll(&waiting, 1, milliseconds) == 0
+    }
+
     // MARK: Handshake
 
     /// Chooses an export by GO.
