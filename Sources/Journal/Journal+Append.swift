@@ -89,6 +89,7 @@ extension Journal {
         guard let file = current?.file else { preconditionFailure("no segment to append to") }
         let skipped = rolls ? 0 : 1
         let firstPage = rolls ? 0 : headerPage
+        Failpoint.journalBeforeAppend.hit()
         do throws(HostIOError) {
             try file.write(
                 at: UInt64(firstPage * Limits.grainBytes),
@@ -99,6 +100,7 @@ extension Journal {
             dropStaged()
             throw error
         }
+        Failpoint.journalAfterAppend.hit()
         nextPage = headerPage + 1 + payloadPages
         chain = checksum
         appendedBatch = nextBatch
