@@ -18,9 +18,9 @@ extension ShardHost {
         seed: VolumeSeed<HostDirectory>, worker: VolumeWorker<HostDirectory, DaemonStore>
     )
 
-    /// Replays and seals the journal, or prepares a view. Blocks for as long as that takes. A journal
-    /// that lost what it had promised is noted as such in the volume's folder: `status` says so from
-    /// then on, and a forced claim sets it aside.
+    /// Replays and seals the journal, or prepares a view. Blocks for as long as that takes. A
+    /// journal that lost what it had promised is noted as such in the volume's folder: `status`
+    /// says so from then on, and a forced claim sets it aside.
     func open(_ claim: VolumeClaim<HostDirectory>, _ what: String) throws(UserError) -> Opened {
         let directory = claim.writer?.directory ?? parts.views
         let local: LocalVolume<HostDirectory>
