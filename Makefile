@@ -10,6 +10,7 @@ JOBS ?=
 # How long each fuzzer runs, in seconds; which one ("" = all).
 T ?= 60
 TARGET ?=
+E2E ?=
 # First seed of a simulation, and how many.
 SEED ?= 1
 N ?= 1000
@@ -44,7 +45,7 @@ test:
 	scripts/setup.sh --test
 	$(SWIFT) build $(job_flag) --build-tests
 	$(quiet_traps) $(SWIFT) test --skip-build
-	scripts/e2e.sh
+	MARTLET="$$($(SWIFT) build --show-bin-path)/martlet" Tests/e2e/run
 
 # The developer's loop: no root, no network, no HTTP stack.
 unit:
@@ -85,9 +86,10 @@ allocations: release
 	$(MAKE) -C Benchmarks
 	Benchmarks/allocations.py --martlet "$$($(SWIFT) build -c release --show-bin-path)/martlet"
 
-e2e: build
-	scripts/e2e.sh
+# E2E: what to run and how, for example E2E="--seconds 600 kills".
+e2e: release
+	Tests/e2e/run $(E2E)
 
-# Kills and power cuts for real.
-powercut: build
-	scripts/e2e.sh kill powercut
+# Two hundred kills under load, then losses of the cache.
+powercut: release
+	Tests/e2e/run --kills 200 --seconds 300 kills cacheloss

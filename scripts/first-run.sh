@@ -35,6 +35,8 @@ start_daemon() {
             >"$log.ready" 2>>"$log" </dev/null
     ) &
     echo $! >"$pid_file"
+    # Its end is no news of this shell's.
+    disown
     for _ in $(seq 1 300); do
         grep -q '^ready:' "$log.ready" && { sed 's/^/  /' "$log.ready"; return 0; }
         kill -0 "$(cat "$pid_file")" 2>/dev/null || break

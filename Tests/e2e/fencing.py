@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The Martlet authors
+#
+# Two writers of one volume. The first is stopped (SIGSTOP) with writes of its own not yet
+# published, a second takes over, history is pruned, the first wakes up: it must be fenced, say why,
+# keep its journal, and leave no trace in the store.
+
+import glob
+import os
+import re
+import signal
+import time
+
+import nbdclient
+from harness import (
+    MIB, Daemon, Failure, Skip, can_mount, check, contains, equal, main, test, wait_until)
+
+SIZE = 64 * MIB
+SLOW = {"MARTLET_COMMIT_MAX_AGE_SECS": "3600", "MARTLET_COMMIT_TARGET_PACK_MB": "1"}
+
+
+def two_hosts(environment):
+    if not can_mount():
+        raise Skip("no right to make a mount for a second machine id")
+    first = Daemon("first", environment=environment,
+                   machine_id="0123456789abcdef0123456789abcde0")
+    second = Daemon("second", store=first.store, environment=environment,
+                    machine_id="0123456789abcdef0123456789abcde1")
+    return first, second
+
+
+def write(daemon, offset, letter, count=MIB):
+    with nbdclient.Connection(daemon.nbd, "disk") as connection:
+        connection.write(offset, letter * count)
+        connection.flush()
+
+
+def error_of_write(daemon):
+    """The error of a small write; None if it was taken."""
+    try:
+        with nbdclient.Connection(daemon.nbd, "disk", timeout=20) as connection:
+            return connection.call(nbdclient.WRITE, 0, payload=bytes(512))[0] or None
+    except (nbdclient.Refused, EOFError, OSError) as error:
+        return error
+
+
+def content_elsewhere(store):
+    """What a third host, with nothing of its own, reads."""
+    third = Daemon("third", store=store, machine_id="0123456789abcdef0123456789abcde2").start()
+    third.create("witness", SIZE, readonly=True, **{"from": "export:disk"})
+    data = nbdclient.read_all(third.nbd, "witness")
+    third.kill()
+    return data
+
+
+def prune(store, volume, keep):
+    """Deletes commits as a collector may: all but the head, fences and the last before each."""
+    sequences = {}
+    for path in glob.glob(f"{store}/volumes/{volume}/commits/*"):
+        match = re.search(r"\.(\d+)$", path)
+        if match:
+            sequences[int(match.group(1))] = path
+    pruned = 0
+    for sequence, path in sequences.items():
+        if sequence not in keep and sequence != max(sequences):
+            os.unlink(path)
+            pruned += 1
+    return pruned
+
+
+def take_over(first, second, volume, stopped):
+    """Stops the first by `stopped()`, lets the second write and prune; its fence's number."""
+    before = stopped()
+    refusal = second.http("POST", "/api/exports/disk/open")
+    if glob.glob(f"{first.store}/nodes/*/*"):
+        equal(refusal.status, 409, f"a claim beside a live host, without force: {refusal}")
+        contains(refusal.json["error"], "--force", "what to do")
+    second.cli("open", "disk", "--force")
+    status = second.status("disk")
+    check(status.get("unclean_takeover"), f"no unclean_takeover: {status}")
+    fence = status["sequence"]
+    check(fence > before, f"the fence {fence} does not follow commit {before}")
+    for number in range(4):
+        write(second, number * MIB, b"B")
+        second.drain("disk")
+    # The fence and the commit before it stay for ever.
+    pruned = prune(second.store, volume, {fence, fence - 1})
+    check(pruned >= 2, f"only {pruned} commits were there to prune")
+    return status
+
+
+def first_wakes_up(first, volume):
+    """The first goes on: fenced, with its reason, its journal kept."""
+    reply = None
+
+    def notices():
+        nonlocal reply
+        reply = first.http("POST", "/api/exports/disk/drain")
+        return reply.status != 200
+    wait_until(notices, "a drain of the fenced writer fails", seconds=30)
+    check(reply.status in (409, 500), f"the drain of a fenced writer: {reply}")
+    status = wait_until(
+        lambda: (lambda s: s["operation_state"] == "fenced" and s)(first.status("disk")),
+        "state fenced")
+    check(status.get("failed"), f"no reason: {status}")
+    error = error_of_write(first)
+    check(error is not None, "a fenced writer still takes writes")
+    journals = [
+        path for path in glob.glob(f"{first.cache}/volumes/{volume}/journal*/*.seg")
+        if os.path.getsize(path)]
+    check(journals, "the fenced writer's journal is gone")
+    check(any(b"A" * 4096 in read_file(path) for path in journals),
+          "what the first wrote is in no journal of it")
+    return status["failed"]
+
+
+def read_file(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def expect_second(store):
+    data = content_elsewhere(store)
+    equal(data[:4 * MIB], b"B" * 4 * MIB, "what the second wrote")
+    equal(data[8 * MIB:9 * MIB], b"a" * MIB, "what the first had published")
+    check(b"A" * 512 not in data, "a write of the fenced writer is in the store")
+
+
+def start_first(first, environment=None):
+    first.start(environment)
+    volume = first.create("disk", SIZE)["volume"]
+    write(first, 8 * MIB, b"a")
+    first.drain("disk")
+    return volume
+
+
+@test("a writer stopped with an unpublished journal wakes up fenced, and the store is the second's")
+def stopped_with_journal():
+    first, second = two_hosts(SLOW)
+    volume = start_first(first)
+    second.start()
+    wait_until(lambda: glob.glob(f"{first.store}/nodes/*/*"), "the first one's beat")
+
+    def stopped():
+        write(first, 0, b"A", 6 * MIB)
+        sequence = first.status("disk")["sequence"]
+        first.signal(signal.SIGSTOP)
+        return sequence
+    take_over(first, second, volume, stopped)
+    first.signal(signal.SIGCONT)
+    why = first_wakes_up(first, volume)
+    expect_second(first.store)
+    # A restart of the first changes nothing of that.
+    first.kill()
+    first.start()
+    write(second, 5 * MIB, b"B")
+    second.drain("disk")
+    expect_second(first.store)
+    check(any(b"A" * 4096 in read_file(path) for path in
+              glob.glob(f"{first.cache}/volumes/{volume}/journal*/*.seg")),
+          "a restart threw the fenced journal away")
+    return f"it says: {why}"
+
+
+@test("a writer stopped between pack and commit wakes up fenced, its packs without effect")
+def stopped_between_pack_and_commit():
+    first, second = two_hosts(SLOW)
+    # The first commit is that of `start_first`; it has one pack.
+    volume = start_first(first, {"MARTLET_FAILPOINT": "commit.after-pack@2=stop"})
+    second.start()
+
+    def stopped():
+        write(first, 0, b"A", 6 * MIB)
+        sequence = first.status("disk")["sequence"]
+        first.signal(signal.SIGUSR1)
+        wait_until(lambda: is_stopped(first.pid), "the first stops between pack and commit")
+        return sequence
+    packs = set(glob.glob(f"{first.store}/packs/{volume}/*"))
+    take_over(first, second, volume, stopped)
+    check(set(glob.glob(f"{first.store}/packs/{volume}/*")) - packs, "no pack of the first")
+    first.signal(signal.SIGCONT)
+    why = first_wakes_up(first, volume)
+    expect_second(first.store)
+    equal(second.status("disk")["operation_state"], "serving", "the second's state")
+    return f"it says: {why}"
+
+
+def is_stopped(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] in "Tt"
+    except OSError:
+        raise Failure("the first died") from None
+
+
+@test("of two that claim in turn each fences the other, and content follows the last")
+def turns():
+    first, second = two_hosts(SLOW)
+    volume = start_first(first)
+    second.start()
+    expected = bytearray(SIZE)
+    expected[8 * MIB:9 * MIB] = b"a" * MIB
+    epoch = first.status("disk")["epoch"]
+    for turn in range(4):
+        daemon = (second, first)[turn % 2]
+        began = time.monotonic()
+        daemon.cli("open", "disk", "--force")
+        status = daemon.status("disk")
+        check(status["epoch"] > epoch, f"epoch {status['epoch']} after {epoch}")
+        epoch = status["epoch"]
+        letter = bytes([ord("k") + turn])
+        write(daemon, turn * MIB, letter)
+        daemon.drain("disk")
+        expected[turn * MIB:(turn + 1) * MIB] = letter * MIB
+        check(nbdclient.read_all(daemon.nbd, "disk") == expected, f"content after turn {turn}")
+        check(time.monotonic() - began < 60, "a turn takes long")
+    check(content_elsewhere(first.store) == expected, "content of the store")
+    aside = glob.glob(f"{first.cache}/volumes/{volume}/journal.salvage-*")
+    return f"{len(aside)} journals set aside at the first"
+
+
+if __name__ == "__main__":
+    main()
