@@ -102,8 +102,9 @@ struct RecoveryRun<Storage: StorageDirectory> {
                 unit.records.append(RecoveredRecord(record: record, page: page))
                 if record.continues { continue }
                 apply(unit)
+                // Also in segments that hold only the beginning of a unit.
+                for item in unit.records { lastSequences[item.page.slot] = item.record.sequence }
                 unit.records.removeAll(keepingCapacity: true)
-                lastSequences[walker.index] = record.sequence
                 endsUnit = true
             }
             if endsUnit {

@@ -57,6 +57,23 @@ import Testing
         }
     }
 
+    @Test("a recovered segment with only the beginning of a unit is kept until that is published")
+    func unitAcrossSegments() throws {
+        let rig = try JournalRig()
+        try rig.write([.write(0, 8, 1)])
+        try rig.write([.write(8, 8, 2)])
+        let before = rig.journal.lastAppended
+        // Eight pages still fit into the first segment; the others begin the second.
+        try rig.write([.write(16, 8, 3), .write(24, 8, 3), .write(32, 8, 3)])
+        let last = rig.journal.lastAppended
+        try rig.crash(keeping: nil)
+        let early = rig.journal.retire(upTo: before)
+        #expect(early.isEmpty)
+        try rig.checkContent()
+        let late = rig.journal.retire(upTo: last)
+        #expect(late.count == 2)
+    }
+
     @Test("bytes of a segment's earlier use are never taken for batches")
     func staleBytes() throws {
         let rig = try JournalRig()
