@@ -25,6 +25,7 @@ MARTLET = os.path.abspath(os.environ.get("MARTLET", f"{ROOT}/.build/release/mart
 # The box of time of a long test, and how slow the machine may be.
 SECONDS = float(os.environ.get("E2E_SECONDS", "60"))
 PATIENCE = float(os.environ.get("E2E_PATIENCE", "60"))
+KEEP = os.environ.get("E2E_KEEP")
 SEED = int(os.environ.get("E2E_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -89,6 +90,7 @@ def main():
                 print(f"    {line}")
             for daemon in Daemon.all:
                 daemon.print_log()
+                daemon.keep_directory()
             if isinstance(error, KeyboardInterrupt):
                 raise
         else:
@@ -290,6 +292,15 @@ class Daemon:
         print(f"    the last {len(tail)} lines of {self.log} (process: {status})")
         for line in tail:
             print(f"    | {line.rstrip()[:400]}")
+
+    def keep_directory(self):
+        """With E2E_KEEP, a copy of everything stays there for a look."""
+        if KEEP:
+            self.kill()
+            place = os.path.join(KEEP, f"{os.path.basename(os.getcwd())}-{os.path.basename(self.directory)}")
+            shutil.copytree(self.directory, place, symlinks=True,
+                            ignore=lambda folder, names: [n for n in names if n.endswith(".sock")])
+            print(f"    its files are kept in {place}")
 
     def resident_bytes(self):
         with open(f"/proc/{self.pid}/status") as status:

@@ -7,6 +7,7 @@
 
 import os
 import random
+import subprocess
 import time
 from collections import Counter
 
@@ -40,7 +41,7 @@ class Killer:
         self.disks, self.connections = disks, connections
         self.depth, self.largest = depth, largest
         self.kills, self.landed, self.cut_off, self.least = Counter(), 0, 0, None
-        self.missed = Counter()
+        self.missed, self.turn = Counter(), -1
         self.daemon.start()
         for disk in disks:
             self.daemon.create(disk.name, disk.size)
@@ -72,8 +73,8 @@ class Killer:
             return "random", None
         if number % 9 == 0:
             return "recovery", self.random.choice(RECOVERIES)
-        places = list(PLACES)
-        return "place", places[(number // 3) % len(places)]
+        self.turn += 1
+        return "place", list(PLACES)[self.turn % len(PLACES)]
 
     def _survives_start(self):
         try:
@@ -81,6 +82,11 @@ class Killer:
             self.verify()
             return True
         except (harness.Failure, EOFError, OSError):
+            # Its sockets close a moment before it is gone.
+            try:
+                self.daemon.process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
             if self.daemon.is_running():
                 raise
             return False
