@@ -207,7 +207,6 @@ extension Volume {
     mutating func appendStaged(keepingEdges: Bool = false) {
         if !keepingEdges { edges.reset() }
         guard journal.hasStaged else { return }
-        Failpoint.journalBeforeAppend.hit()
         do throws(HostIOError) {
             // A sync may have failed since these records were staged.
             if let failure = journal.failure { throw failure }
@@ -216,7 +215,6 @@ extension Volume {
             dropStaged(error)
             return
         }
-        Failpoint.journalAfterAppend.hit()
         for range in staged.ranges {
             if let page = range.page {
                 active.set(
