@@ -14,16 +14,17 @@ from harness import Daemon, KIB, MIB, check, equal, main, note, test
 from stamps import Disk, Op, Swarm
 
 AGE = 2
-QUICK = {
-    "MARTLET_COMMIT_MAX_AGE_SECS": str(AGE), "MARTLET_COMMIT_MAX_JOURNAL_MB": "16",
-    "MARTLET_COMMIT_TARGET_PACK_MB": "4"}
+# With a small journal its size makes the commits, with a large one their age.
+SMALL, LARGE = (
+    {"MARTLET_COMMIT_MAX_AGE_SECS": str(AGE), "MARTLET_COMMIT_MAX_JOURNAL_MB": size,
+     "MARTLET_COMMIT_TARGET_PACK_MB": "4"} for size in ("16", "4096"))
 
 
 class Losses:
-    def __init__(self, disks, connections, depth, seed):
+    def __init__(self, disks, connections, depth, seed, settings):
         note(f"seed {seed}")
         self.random = random.Random(seed)
-        self.daemon = Daemon(environment=QUICK).start()
+        self.daemon = Daemon(environment=settings).start()
         self.disks, self.connections, self.depth = disks, connections, depth
         self.oldest = 0.0
         self.lost = self.answered = self.losses = 0
@@ -96,8 +97,8 @@ class Losses:
             f"requests kept, the oldest lost was {self.oldest:.1f} s old at max_age_secs = {AGE}")
 
 
-def lose_often(disks, connections, depth, share, seed):
-    losses = Losses(disks, connections, depth, seed)
+def lose_often(disks, connections, depth, share, seed, settings):
+    losses = Losses(disks, connections, depth, seed, settings)
     end = time.monotonic() + harness.SECONDS * share
     while losses.losses < 3 or time.monotonic() < end:
         losses.lose_once()
@@ -107,14 +108,22 @@ def lose_often(disks, connections, depth, share, seed):
 @test("after a loss of the cache the store holds the answered requests up to one index")
 def one_volume():
     return lose_often(
-        [Disk("lost", 24 * MIB + 512)], connections=1, depth=32, share=0.5, seed=harness.SEED)
+        [Disk("lost", 24 * MIB + 512)], connections=1, depth=32, share=0.3, seed=harness.SEED,
+        settings=SMALL)
+
+
+@test("where only age makes commits, what is lost is hardly older than max_age_secs")
+def by_age():
+    return lose_often(
+        [Disk("aged", 8 * MIB + 512)], connections=1, depth=16, share=0.3, seed=harness.SEED + 3,
+        settings=LARGE)
 
 
 @test("after a loss of the cache each of 8 volumes on 2 shards is cut at one index of its own")
 def eight_volumes():
     return lose_often(
         [Disk(f"lost{n}", 2 * MIB + n * 512) for n in range(8)], connections=1, depth=8,
-        share=0.3, seed=harness.SEED + 1)
+        share=0.2, seed=harness.SEED + 1, settings=LARGE)
 
 
 @test("with 4 connections the cut never has a request without those answered before it was sent")
@@ -130,7 +139,7 @@ def ordered_connections(seed):
     """
     note(f"seed {seed}")
     generator = random.Random(seed)
-    daemon = Daemon(environment=QUICK).start()
+    daemon = Daemon(environment=LARGE).start()
     size, region = 16 * MIB, 4 * MIB
     daemon.create("turns", size)
     rounds, lost_most = 0, 0
