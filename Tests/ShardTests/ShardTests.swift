@@ -99,7 +99,9 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
         for index in 0..<500 { shard.mailbox.send(.note("\(index)")) }
         shard.stop()
         shard.join()
-        #expect(journal.all == (0..<500).map { "\($0)" } + ["stop"])
+        // A slow machine may let time pass on the way.
+        let told = journal.all.filter { $0 != "tick" }
+        #expect(told == (0..<500).map { "\($0)" } + ["stop"])
     }
 
     @Test("mail to a stopped shard is refused")
@@ -142,8 +144,9 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
         #expect(journal.wait(for: "awake"))
         usleep(50_000)
         let before = journal.turns.load(ordering: .relaxed)
-        usleep(500_000)
-        #expect(journal.turns.load(ordering: .relaxed) - before <= 2)
+        let took = ContinuousClock().measure { usleep(500_000) }
+        let turns = journal.turns.load(ordering: .relaxed) - before
+        #expect(turns <= 2 + Int(took.components.seconds) * 2)
         shard.stop()
         shard.join()
     }
@@ -152,11 +155,15 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
     func timed() {
         let journal = Journal()
         let shard = startShard(journal)
-        shard.mailbox.send(.wait(.timed))
-        usleep(1_000_000)
-        shard.stop()
-        shard.join()
-        #expect((3...11).contains(journal.all.count { $0 == "tick" }))
+        // As long as it took: a busy machine sleeps longer than it was told to.
+        let took = ContinuousClock().measure {
+            shard.mailbox.send(.wait(.timed))
+            usleep(1_000_000)
+            shard.stop()
+            shard.join()
+        }
+        let ticks = journal.all.count { $0 == "tick" }
+        #expect(ticks >= 3 && .milliseconds(100 * (ticks - 2)) <= took)
     }
 
     @Test("polling is given up after four misses and tried again 64 turns later")
