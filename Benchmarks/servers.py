@@ -104,6 +104,10 @@ class Martlet(Server):
                 check=True, stdout=subprocess.DEVNULL)
             self.exports.append(name)
             write_all(load, self.socket, name, bytes_)
+        # Nobody packs what was filled while others are measured.
+        for name in self.exports:
+            subprocess.run([self.binary, "drain", name, "--api", "unix:" + self.api],
+                           check=True, stdout=subprocess.DEVNULL)
 
 
 def write_all(load, socket, export, size):
