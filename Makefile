@@ -21,7 +21,7 @@ core := MARTLET_CORE=1
 quiet_traps := SWIFT_BACKTRACE=enable=no
 
 .PHONY: build release run setup test unit check format sim fuzz asan tsan bench allocations e2e \
-	powercut hooks
+	stores powercut hooks
 
 build:
 	$(SWIFT) build $(job_flag)
@@ -46,6 +46,12 @@ test:
 	$(SWIFT) build $(job_flag) --build-tests
 	$(quiet_traps) $(SWIFT) test --skip-build
 	MARTLET="$$($(SWIFT) build --show-bin-path)/martlet" Tests/e2e/run
+
+# Real object stores, started by the tests: what Martlet does on each of them.
+stores:
+	scripts/setup.sh --test
+	$(SWIFT) build $(job_flag) --build-tests
+	$(quiet_traps) MARTLET="$$($(SWIFT) build --show-bin-path)/martlet" Tests/stores/run
 
 # The developer's loop: no root, no network, no HTTP stack.
 unit:

@@ -6,10 +6,13 @@
 # already: a second run prints nothing, uses no network and takes a fraction of a second.
 #
 #   scripts/setup.sh          libraries and tools for `make build`, `make run`, `make unit`
-#   scripts/setup.sh --test   and the clients, servers and tracers that `make test` drives
+#   scripts/setup.sh --test   and the clients, servers and tracers that `make test` and `make stores`
+#                             drive
 #
-# Swift 6.2 or later must be on the path; everything else comes from the distribution.
+# Swift 6.2 or later must be on the path; everything else comes from the distribution, but for some
+# test servers, which come from PyPI into an environment under .build-stores.
 set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s : %s : %s\n' "$1" "$2" "$3" >&2; exit 1; }
@@ -26,7 +29,8 @@ command -v swift >/dev/null || fail "cannot build" "no swift on the path" \
 
 build_packages=(gcc libc6-dev binutils libncurses6 make pkg-config git ca-certificates
     liblz4-dev libzstd-dev libxxhash-dev zlib1g-dev curl e2fsprogs jq python3 libnbd-bin)
-test_packages=(nbdkit python3-libnbd fio qemu-utils strace valgrind util-linux procps shellcheck)
+test_packages=(nbdkit python3-libnbd fio qemu-utils strace valgrind util-linux procps shellcheck
+    radosgw ceph-mon ceph-osd ceph-common haproxy python3-venv faketime postgresql sqlite3 iproute2)
 
 wanted=("${build_packages[@]}")
 [ "$with_tests" = no ] || wanted+=("${test_packages[@]}")
@@ -43,7 +47,29 @@ has_cxx=yes
 compgen -G '/usr/include/c++/*/cstddef' >/dev/null || has_cxx=no
 has_blake3=yes
 command -v pkg-config >/dev/null && pkg-config --exists libblake3 2>/dev/null || has_blake3=no
-[ "${#missing[@]}" = 0 ] && [ "$has_cxx" = yes ] && [ "$has_blake3" = yes ] && exit 0
+
+# moto, nanio and boto3, exactly as listed; the list that is installed lies beside them.
+venv=$root/.build-stores/venv
+requirements=$root/Tests/stores/requirements.txt
+install_venv() {
+    # A prefix of its own: the scripts in it name the folder they were made for.
+    if cmp -s "$requirements" "$venv/installed.txt" && "$venv/bin/python" -c '' \
+        2>/dev/null; then return; fi
+    say "installing the test servers of Tests/stores/requirements.txt under .build-stores"
+    rm -rf "$venv"
+    mkdir -p "$(dirname "$venv")"
+    /usr/bin/python3 -m venv "$venv" ||
+        fail "cannot make $venv" "python3 -m venv failed as shown above" "install python3-venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps \
+        -r "$requirements" ||
+        fail "cannot install $requirements" "pip failed as shown above" "check the access to PyPI"
+    cp "$requirements" "$venv/installed.txt"
+}
+
+if [ "${#missing[@]}" = 0 ] && [ "$has_cxx" = yes ] && [ "$has_blake3" = yes ]; then
+    [ "$with_tests" = no ] || install_venv
+    exit 0
+fi
 
 command -v apt-get >/dev/null || fail "cannot install ${missing[*]:-libblake3}" \
     "no apt-get here" "install the equivalents of these Debian packages by hand"
@@ -131,3 +157,4 @@ if [ "$has_blake3" = no ] && ! pkg-config --exists libblake3 2>/dev/null; then
         install_blake3_from_source
     fi
 fi
+[ "$with_tests" = no ] || install_venv
