@@ -28,7 +28,7 @@
 public import Primitives
 
 /// A chunk that holds data.
-public struct ChunkEntry: Hashable, Sendable {
+public struct ChunkEntry: Hashable, Sendable, TableEntry {
     public var hash: Hash128
     public var digest: Hash128
     public var slot: PackSlot
@@ -59,6 +59,10 @@ public struct ChunkEntry: Hashable, Sendable {
 
     public var extent: PackExtent { PackExtent(offset: offset, length: length) }
 
+    static let magic = magicWord("MRTLCPAG")
+    static let version: UInt16 = 1
+    static let format = FormatName.chunkPage
+    static let pagesMax = FormatLimits.chunkPagesMax
     static let byteCount = 48
 
     func encode(into writer: inout ByteWriter) {
@@ -101,14 +105,13 @@ public struct ChunkTablePage: Equatable, Sendable {
     /// 1,024 entries; nil is a chunk of zeros.
     public private(set) var entries: [ChunkEntry?]
 
-    static let magic = magicWord("MRTLCPAG")
-    static let version: UInt16 = 1
+    private typealias Layout = TablePageCodec<ChunkEntry>
 
     public init(index: UInt32, blockBytes: Int) {
         precondition(index < FormatLimits.chunkPagesMax && isBlockSize(UInt64(blockBytes)))
         self.index = index
         self.blockBytes = blockBytes
-        entries = [ChunkEntry?](repeating: nil, count: Limits.tablePageEntries)
+        entries = Layout.noEntries
     }
 
     /// The page that holds `chunk`, and the entry in it.
@@ -127,46 +130,32 @@ public struct ChunkTablePage: Equatable, Sendable {
     }
 
     public var isEmpty: Bool { entries.allSatisfy { $0 == nil } }
-    public var entryCount: Int { entries.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }
+    public var entryCount: Int { Layout.count(of: entries) }
 
     /// The bytes of the page. Traps if it is empty: such a page is absent from its list.
     public func encode() -> [UInt8] {
-        let header = TablePageHeader(
-            magic: Self.magic, version: Self.version, entryCount: entryCount, index: index,
-            blockBytes: UInt32(blockBytes), entryBytes: ChunkEntry.byteCount)
-        var writer = ByteWriter(capacity: header.byteCount)
-        header.encode(into: &writer)
-        SparseDirectory.encode(entries.indices.filter { entries[$0] != nil }, into: &writer)
-        for entry in entries { entry?.encode(into: &writer) }
-        precondition(writer.count == header.byteCount)
-        return writer.bytes
+        Layout.encode(entries, index: index, blockBytes: UInt32(blockBytes))
     }
 
     /// Validates and decodes; `index` and `blockBytes` are what the caller asked for.
     public init(
         decoding bytes: UnsafeRawBufferPointer, index: UInt32? = nil, blockBytes: Int? = nil
     ) throws(FormatError) {
-        var reader = FieldReader(bytes, format: .chunkPage)
-        let header = try TablePageHeader(
-            decoding: &reader, magic: Self.magic, version: Self.version,
-            pagesMax: FormatLimits.chunkPagesMax, entryBytes: ChunkEntry.byteCount, index: index)
-        guard isBlockSize(UInt64(header.blockBytes)) else {
-            throw .badValue(
-                .chunkPage, field: "block bytes", offset: 16, found: UInt64(header.blockBytes))
+        let (header, entries) = try Layout.decode(bytes, index: index) {
+            header throws(FormatError) in
+            guard isBlockSize(UInt64(header.blockBytes)) else {
+                throw .badValue(
+                    .chunkPage, field: "block bytes", offset: 16, found: UInt64(header.blockBytes))
+            }
+            if let blockBytes, blockBytes != Int(header.blockBytes) {
+                throw .wrongIdentity(
+                    .chunkPage, field: "block bytes", found: UInt64(header.blockBytes),
+                    expected: UInt64(blockBytes))
+            }
         }
-        if let blockBytes, blockBytes != Int(header.blockBytes) {
-            throw .wrongIdentity(
-                .chunkPage, field: "block bytes", found: UInt64(header.blockBytes),
-                expected: UInt64(blockBytes))
-        }
-        try SparseDirectory.validate(&reader, count: header.entryCount)
-        self.init(index: header.index, blockBytes: Int(header.blockBytes))
-        var next = SparseDirectory.first(bytes, from: 0)
-        while let entry = next {
-            entries[entry] = try ChunkEntry(decoding: &reader)
-            next = SparseDirectory.first(bytes, from: entry + 1)
-        }
-        try reader.end()
+        self.index = header.index
+        self.blockBytes = Int(header.blockBytes)
+        self.entries = entries
     }
 }
 
@@ -182,11 +171,7 @@ public struct ChunkTablePageView {
 
     /// Entry `entry` of the page; nil is a chunk of zeros. Does not allocate.
     public func entry(at entry: Int) -> ChunkEntry? {
-        guard let position = SparseDirectory.position(bytes, of: entry) else { return nil }
-        let start = SparseDirectory.end + position * ChunkEntry.byteCount
-        let field = UnsafeRawBufferPointer(rebasing: bytes[start..<(start + ChunkEntry.byteCount)])
-        var reader = FieldReader(field, format: .chunkPage)
-        return try? ChunkEntry(decoding: &reader)
+        TablePageCodec<ChunkEntry>.entry(entry, ofValidated: bytes)
     }
 
     /// The first entry at or after `start` that is there; nil if there is none.

@@ -148,7 +148,7 @@ public struct InspectText: Equatable, Sendable {
     }
 
     private mutating func add(_ page: ChunkTablePage) {
-        part("chunk table page, version \(ChunkTablePage.version)") { text in
+        part("chunk table page, version \(ChunkEntry.version)") { text in
             text.field("page", page.index)
             text.field("block bytes", page.blockBytes)
             text.field("entries", page.entryCount)
@@ -168,7 +168,7 @@ public struct InspectText: Equatable, Sendable {
     }
 
     private mutating func add(_ page: PackTablePage) {
-        part("pack table page, version \(PackTablePage.version)") { text in
+        part("pack table page, version \(PackEntry.version)") { text in
             text.field("page", page.index)
             text.field("entries", page.entryCount)
             for (index, entry) in page.entries.enumerated() {

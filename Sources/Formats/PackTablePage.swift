@@ -26,7 +26,7 @@
 internal import Primitives
 
 /// A pack that the volume's map refers to, or did.
-public struct PackEntry: Hashable, Sendable {
+public struct PackEntry: Hashable, Sendable, TableEntry {
     public var pack: PackID
     /// Stack elements and node pointers of this commit that point into the pack.
     public var live: UInt64
@@ -42,6 +42,10 @@ public struct PackEntry: Hashable, Sendable {
         self.bytes = bytes
     }
 
+    static let magic = magicWord("MRTLPPAG")
+    static let version: UInt16 = 1
+    static let format = FormatName.packPage
+    static let pagesMax = FormatLimits.packPagesMax
     static let byteCount = 72
 
     func encode(into writer: inout ByteWriter) {
@@ -72,13 +76,12 @@ public struct PackTablePage: Equatable, Sendable {
     /// 1,024 entries; nil is a free slot.
     public private(set) var entries: [PackEntry?]
 
-    static let magic = magicWord("MRTLPPAG")
-    static let version: UInt16 = 1
+    private typealias Layout = TablePageCodec<PackEntry>
 
     public init(index: UInt32) {
         precondition(index < FormatLimits.packPagesMax)
         self.index = index
-        entries = [PackEntry?](repeating: nil, count: Limits.tablePageEntries)
+        entries = Layout.noEntries
     }
 
     public func slot(at entry: Int) -> PackSlot {
@@ -91,38 +94,21 @@ public struct PackTablePage: Equatable, Sendable {
     }
 
     public var isEmpty: Bool { entries.allSatisfy { $0 == nil } }
-    public var entryCount: Int { entries.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }
+    public var entryCount: Int { Layout.count(of: entries) }
 
     /// The bytes of the page. Traps if it is empty: such a page is absent from its list.
-    public func encode() -> [UInt8] {
-        let header = TablePageHeader(
-            magic: Self.magic, version: Self.version, entryCount: entryCount, index: index,
-            blockBytes: 0, entryBytes: PackEntry.byteCount)
-        var writer = ByteWriter(capacity: header.byteCount)
-        header.encode(into: &writer)
-        SparseDirectory.encode(entries.indices.filter { entries[$0] != nil }, into: &writer)
-        for entry in entries { entry?.encode(into: &writer) }
-        precondition(writer.count == header.byteCount)
-        return writer.bytes
-    }
+    public func encode() -> [UInt8] { Layout.encode(entries, index: index, blockBytes: 0) }
 
     /// Validates and decodes; `index` is the page that the caller asked for.
     public init(
         decoding bytes: UnsafeRawBufferPointer, index: UInt32? = nil
     ) throws(FormatError) {
-        var reader = FieldReader(bytes, format: .packPage)
-        let header = try TablePageHeader(
-            decoding: &reader, magic: Self.magic, version: Self.version,
-            pagesMax: FormatLimits.packPagesMax, entryBytes: PackEntry.byteCount, index: index)
-        guard header.blockBytes == 0 else { throw .reservedNotZero(.packPage, offset: 16) }
-        try SparseDirectory.validate(&reader, count: header.entryCount)
-        self.init(index: header.index)
-        var next = SparseDirectory.first(bytes, from: 0)
-        while let entry = next {
-            entries[entry] = try PackEntry(decoding: &reader)
-            next = SparseDirectory.first(bytes, from: entry + 1)
+        let (header, entries) = try Layout.decode(bytes, index: index) {
+            header throws(FormatError) in
+            guard header.blockBytes == 0 else { throw .reservedNotZero(.packPage, offset: 16) }
         }
-        try reader.end()
+        self.index = header.index
+        self.entries = entries
     }
 }
 
@@ -138,10 +124,6 @@ public struct PackTablePageView {
 
     /// Entry `entry` of the page; nil is a free slot. Does not allocate.
     public func entry(at entry: Int) -> PackEntry? {
-        guard let position = SparseDirectory.position(bytes, of: entry) else { return nil }
-        let start = SparseDirectory.end + position * PackEntry.byteCount
-        let field = UnsafeRawBufferPointer(rebasing: bytes[start..<(start + PackEntry.byteCount)])
-        var reader = FieldReader(field, format: .packPage)
-        return try? PackEntry(decoding: &reader)
+        TablePageCodec<PackEntry>.entry(entry, ofValidated: bytes)
     }
 }

@@ -14,14 +14,14 @@ extension ChunkTablePageView {
         _ bytes: UnsafeRawBufferPointer, index: UInt32, blockBytes: Int
     ) -> Bool {
         isTablePage(
-            bytes, magic: ChunkTablePage.magic, index: index, blockBytes: UInt32(blockBytes))
+            bytes, magic: ChunkEntry.magic, index: index, blockBytes: UInt32(blockBytes))
     }
 }
 
 extension PackTablePageView {
     /// True if `bytes`, a validated page of some table, are page `index` of a pack table.
     public static func isPage(_ bytes: UnsafeRawBufferPointer, index: UInt32) -> Bool {
-        isTablePage(bytes, magic: PackTablePage.magic, index: index, blockBytes: 0)
+        isTablePage(bytes, magic: PackEntry.magic, index: index, blockBytes: 0)
     }
 }
 
