@@ -97,9 +97,10 @@ public struct BatchHeader: Equatable, Sendable {
     }
 
     /// Decodes a header page that stands in page `index` of a segment of `segmentPages`, and its
-    /// records, whose earlier content is replaced. Trusts nothing.
+    /// records, whose earlier content is replaced. Trusts nothing. Without a seed, which is lost
+    /// with a superblock, the checksum is not looked at: the page must be known by something else.
     public static func decode(
-        _ page: UnsafeRawBufferPointer, seed: UInt64, index: Int, segmentPages: Int,
+        _ page: UnsafeRawBufferPointer, seed: UInt64?, index: Int, segmentPages: Int,
         records: inout [JournalRecord]
     ) throws(FormatError) -> BatchHeader {
         var reader = FieldReader(page, format: .batch)
@@ -109,9 +110,11 @@ public struct BatchHeader: Equatable, Sendable {
             throw .truncated(
                 .batch, offset: page.count, wanted: byteCount, available: page.count)
         }
-        let expected = Self.checksum(of: page, seed: seed)
-        guard checksum == expected else {
-            throw .wrongChecksum(.batch, offset: 0, found: checksum, expected: expected)
+        if let seed {
+            let expected = Self.checksum(of: page, seed: seed)
+            guard checksum == expected else {
+                throw .wrongChecksum(.batch, offset: 0, found: checksum, expected: expected)
+            }
         }
         try reader.version(version)
         let recordCount = try reader.integer(

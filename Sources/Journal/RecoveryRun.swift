@@ -10,6 +10,7 @@ import Primitives
 struct RecoveryRun<Storage: StorageDirectory> {
     private let segments: [FoundSegment<Storage>]
     private let walk: [WalkSegment<Storage.File>]
+    private let unreadable: [UnreadableSegment<Storage.File>]
     private let cut: RecordSequence
     private let bootID: BootID
 
@@ -19,6 +20,8 @@ struct RecoveryRun<Storage: StorageDirectory> {
     /// Where the headers end: after it only claims are looked for.
     private var endSegment = 0
     private var endPage = 1
+    /// What a segment that goes on from there would say of the batch before it.
+    private var end: BatchLink?
     /// The highest batch that anything valid says was synced.
     private var highestSynced = BatchNumber(0)
     /// The same, but only of those who say it of records after the cut: a segment that was given
@@ -35,6 +38,7 @@ struct RecoveryRun<Storage: StorageDirectory> {
     init(survey: SegmentSurvey<Storage>, cut: RecordSequence, bootID: BootID) {
         segments = survey.live
         walk = survey.live.map(\.walk)
+        unreadable = survey.unreadable
         self.cut = cut
         self.bootID = bootID
         for segment in segments {
@@ -78,6 +82,7 @@ struct RecoveryRun<Storage: StorageDirectory> {
         badSegment = walker.index
         endSegment = walker.index
         endPage = walker.page
+        end = BatchLink(batch: walker.expected, chainBefore: walker.chain)
         let lastBatch = walker.expected.rawValue - 1
         verifyFrom = min(lastUnit, BatchNumber(lastBatch))
     }
@@ -135,7 +140,8 @@ struct RecoveryRun<Storage: StorageDirectory> {
 
     /// Decides whether the first bad batch was ever promised.
     mutating func judge() throws(HostIOError) {
-        guard !segments.isEmpty else { return }
+        try judgeUnreadable()
+        guard !segments.isEmpty, rotted == nil else { return }
         for index in endSegment..<segments.count {
             try noteClaims(in: walk[index], from: index == endSegment ? endPage : 1)
         }
@@ -143,6 +149,26 @@ struct RecoveryRun<Storage: StorageDirectory> {
             rotted = .rotted(
                 segment: walk[badSegment].name, batch: firstBad, claimed: claimed)
         }
+    }
+
+    /// A batch and its segment's superblock are synced by one call. So where a segment that belongs
+    /// here says of one of its own batches that it was synced, its superblock was there and rotted;
+    /// where it does not, the power may have gone before the superblock was written.
+    private mutating func judgeUnreadable() throws(HostIOError) {
+        for segment in unreadable {
+            guard let found = try segment.read(), belongsHere(found),
+                let claimed = found.promised(after: cut)
+            else { continue }
+            rotted = .rotted(segment: segment.name, batch: found.link.batch, claimed: claimed)
+        }
+    }
+
+    /// It goes on where the headers end, or where an earlier recovery sealed; or nothing else is
+    /// left and it goes on from the cut.
+    private func belongsHere(_ found: UnreadableSegment<Storage.File>.Content) -> Bool {
+        guard !segments.isEmpty else { return found.firstSequence <= cut.next }
+        return found.link == end
+            || found.link == accepted.map { BatchLink(batch: $0.batch.next, chainBefore: $0.chain) }
     }
 
     /// Looks at every page for headers of this use of the segment, wherever the chain broke.

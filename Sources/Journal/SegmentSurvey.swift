@@ -30,6 +30,8 @@ struct SegmentSurvey<Storage: StorageDirectory>: Sendable {
     /// Names without a superblock of this volume: never used, torn, another volume's, or a second
     /// name of one file. Only the names are removed: the files may have other owners.
     private(set) var strangers: [String] = []
+    /// Those of the strangers whose superblock is nobody's: never written, torn, or rotted.
+    private(set) var unreadable: [UnreadableSegment<Storage.File>] = []
     private(set) var highestNumber: UInt64 = 0
 
     /// `writable`: the files are kept and written later.
@@ -50,6 +52,7 @@ struct SegmentSurvey<Storage: StorageDirectory>: Sendable {
                 found.append(FoundSegment(file: file, number: number, header: header))
             } else {
                 strangers.append(name)
+                if header == nil { unreadable.append(UnreadableSegment(file: file, name: name)) }
             }
         }
         sortOut(found)
