@@ -20,6 +20,11 @@ core := MARTLET_CORE=1
 # A trap would start a backtracer that outlives the killed process.
 quiet_traps := SWIFT_BACKTRACE=enable=no
 
+# `make -j run`, or `make -j setup release`: nothing is built before what it needs is installed.
+ifneq ($(filter run setup,$(MAKECMDGOALS)),)
+build release test unit check format sim fuzz asan tsan bench allocations e2e powercut: | setup
+endif
+
 .PHONY: build release run setup test unit check format sim fuzz asan tsan bench allocations e2e \
 	stores powercut hooks
 

@@ -28,6 +28,10 @@ core=(env MARTLET_CORE=1 SWIFT_BACKTRACE=enable=no)
 step tidy-build "${core[@]}" swift build --build-tests --scratch-path .build-core -q
 step tidy "${core[@]}" swift test --skip-build --scratch-path .build-core --filter TidyTests
 
+# What `make -j run` builds must wait for what setup installs: the order is in make's own database.
+ordered() { make -pn run 2>/dev/null | grep -Eq '^release:.*\| setup$'; }
+step make-order ordered
+
 mapfile -t shell_files < <(git ls-files 'scripts/*.sh' 'Benchmarks/*.sh' .ci/run)
 if command -v shellcheck >/dev/null; then
     step shellcheck shellcheck "${shell_files[@]}"
