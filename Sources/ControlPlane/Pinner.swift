@@ -31,13 +31,18 @@ struct Pinner<Store: ObjectStore> {
             // A second round finds the ref that the first one made.
             if try create() { isNew = true }
             let root: LocalRoot
-            do throws(UserError) { root = try read(pointer) } catch {
+            let sets: [CondemnedSet]
+            let isCondemned: Bool
+            do throws(UserError) {
+                root = try read(pointer)
+                sets = try isNew ? condemned(count: 2) : []
+                isCondemned = try isAnyListed(root.commit, in: sets)
+            } catch {
                 if isNew, error.kind != .storeAway { try undo() }
                 throw error
             }
             if !isNew { return root }
-            let sets = try condemned(count: 2)
-            if !sets.isEmpty, try isAnyListed(root.commit, in: sets) {
+            if isCondemned {
                 try undo()
                 throw UserError(
                     .conflict, what: what,

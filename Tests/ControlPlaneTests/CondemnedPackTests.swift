@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What a commit needs, when its pack table does not fit into the commit: a pin looks for condemned
+// packs in pages that lie in packs themselves.
+
+import Committer
+import Documents
+import Formats
+import ObjectStore
+import Primitives
+import Testing
+
+@testable import ControlPlane
+
+@Suite("Pins and condemned packs")
+struct CondemnedPackTests {
+    private static let volume = VolumeID(low: 3, high: 5)
+    private static let token = Token(low: 8, high: 1)
+
+    private let store = MemoryStore(seed: 1)
+    /// Holds the page of the pack table, and nothing else.
+    private let pages = Self.pack(1)
+    /// Named by the page: one that is needed, one whose last reference is gone.
+    private let needed = Self.pack(2)
+    private let unneeded = Self.pack(3)
+
+    private static func pack(_ number: UInt64) -> PackID {
+        PackID(
+            volume: volume, epoch: Epoch(1), sequence: CommitSequence(1), number: UInt16(number),
+            token: Token(low: number, high: 9))
+    }
+
+    /// Publishes a commit whose pack table lies in a pack; the pointer to it.
+    private func publish(damagesPage: Bool = false) throws -> CommitPointer {
+        var page = PackTablePage(index: 0)
+        page[4] = PackEntry(pack: needed, live: 2, total: 3, bytes: 4096)
+        page[9] = PackEntry(pack: unneeded, live: 0, total: 3, bytes: 4096)
+        var writer = PackWriter(pack: pages)
+        let pointer = writer.append(packPage: page.encode())
+        var bytes = writer.finish()
+        if damagesPage { bytes[Int(pointer.offset) + 300] ^= 1 }
+        _ = try store.putIfAbsent(pages.key, bytes)
+        var list = PageList()
+        list[0] = .packed(pointer)
+        let commit = Commit(
+            volume: Self.volume, sequence: CommitSequence(4), epoch: Epoch(1), token: Self.token,
+            state: .open, isFence: true, size: ByteCount(1 << 30), blockBytes: 131072,
+            cut: RecordSequence(9), labelSeconds: 7, packPages: list, slotCount: 10)
+        _ = try store.putIfAbsent(commit.key.key, commit.encode())
+        return CommitPointer(
+            volume: Self.volume, sequence: commit.sequence, token: commit.token, labelSeconds: 7)
+    }
+
+    private func condemn(_ packs: [PackID]) throws {
+        let set = CondemnedSet(run: 1, commits: [], packs: packs.map(\.key))
+        _ = try store.putIfAbsent(RefSeries.collection.key(1), set.encoded)
+    }
+
+    /// Pins; how often the ref was made and unmade.
+    private func pin(_ pointer: CommitPointer) throws -> (made: Int, undone: Int, UserError?) {
+        var made = 0
+        var undone = 0
+        let pinner = Pinner(refs: RefStore(store: store, what: "cannot pin"))
+        do throws(UserError) {
+            let root = try pinner.pin(pointer) { () throws(UserError) in
+                made += 1
+                return true
+            } undo: { () throws(UserError) in
+                undone += 1
+            }
+            #expect(root.commit.token == Self.token)
+            return (made, undone, nil)
+        } catch {
+            return (made, undone, error)
+        }
+    }
+
+    @Test("a pack that a packed page says is needed refuses the pin")
+    func listedByPage() throws {
+        let pointer = try publish()
+        try condemn([needed])
+        let (made, undone, failure) = try pin(pointer)
+        #expect(made == 1 && undone == 1)
+        #expect(failure?.kind == .conflict)
+        #expect(failure?.why.contains("about to be collected") == true)
+    }
+
+    @Test("so does the pack that holds the page")
+    func holdsPage() throws {
+        let pointer = try publish()
+        try condemn([pages])
+        let (_, undone, failure) = try pin(pointer)
+        #expect(undone == 1 && failure?.kind == .conflict)
+    }
+
+    @Test("a pack without a live reference may be condemned")
+    func unneededPack() throws {
+        let pointer = try publish()
+        try condemn([unneeded])
+        let (made, undone, failure) = try pin(pointer)
+        #expect(made == 1 && undone == 0 && failure == nil)
+    }
+
+    @Test("a page that cannot be trusted is no leave to pin, and the refusal leaves no ref")
+    func damagedPage() throws {
+        let pointer = try publish(damagesPage: true)
+        try condemn([unneeded])
+        let (made, undone, failure) = try pin(pointer)
+        #expect(made == 1 && undone == 1)
+        #expect(failure?.why.contains("another hash") == true)
+    }
+}
