@@ -8,48 +8,22 @@
 import json
 import os
 import re
-import signal
-import subprocess
 import time
 
-import harness
-import nbdclient
-from harness import ROOT, Daemon, KIB, MIB, Skip, check, main, note, require, run, test, wait_until
+from harness import ROOT, Daemon, KIB, MIB, check, main, note, require, run, test
 from nbdclient import FLUSH, FUA, WRITE, Connection, request
+from tracing import Tracer
 
 # No commit of its own during a count.
 QUIET = {"MARTLET_COMMIT_MAX_AGE_SECS": "3600", "MARTLET_COMMIT_MAX_JOURNAL_MB": "4096"}
 
 
-class Trace:
-    """strace on a running daemon; `syncs` are those of journal files since `mark`."""
+class Trace(Tracer):
+    """The syncs of journal files since `mark`."""
 
     def __init__(self, daemon):
-        require("strace")
-        self.path = f"{daemon.directory}/trace"
-        self.process = subprocess.Popen(
-            ["strace", "-f", "-y", "-qq", "-e", "trace=fdatasync,fsync,sync_file_range,fallocate",
-             "-o", self.path, "-p", str(daemon.pid)], stderr=subprocess.PIPE, text=True,
-            preexec_fn=harness.die_with_parent)
-
-        def attached():
-            if self.process.poll() is not None:
-                raise Skip(f"strace cannot attach: {self.process.stderr.read().strip()}")
-            with open(f"/proc/{daemon.pid}/status") as status:
-                return int(re.search(r"TracerPid:\s+(\d+)", status.read()).group(1)) != 0
-        wait_until(attached, "strace attaches")
-        # Every thread of it, too.
-        wait_until(lambda: all(self._is_traced(daemon.pid, task) for task in
-                               os.listdir(f"/proc/{daemon.pid}/task")), "strace on all threads")
+        super().__init__(daemon, "-e", "trace=fdatasync,fsync,sync_file_range,fallocate")
         self.start = 0
-
-    @staticmethod
-    def _is_traced(pid, task):
-        try:
-            with open(f"/proc/{pid}/task/{task}/status") as status:
-                return "TracerPid:\t0\n" not in status.read()
-        except OSError:
-            return True
 
     def mark(self):
         time.sleep(0.3)
@@ -65,10 +39,6 @@ class Trace:
     def syncs(self):
         return [line for line in self.lines()
                 if re.search(r"fdatasync\(\d+<[^>]*\.seg>", line)]
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait()
 
 
 def traced_daemon():
