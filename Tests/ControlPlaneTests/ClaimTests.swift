@@ -119,10 +119,8 @@ struct ClaimTests {
         #expect(try shared.head(of: volume).uncleanTakeover == nil)
     }
 
-    @Test(
-        "a fenced writer learns it by name, keeps its journal, and takes the volume back explicitly"
-    )
-    func fencedWriter() throws {
+    /// `prod` of the first node, taken over by the second, which committed to it.
+    private func takenOver() throws -> (first: TestNode, second: TestNode, volume: VolumeID) {
         let first = try TestNode("a", shared)
         let volume = try first.make("prod", writes: [1])
         _ = try first.plane.drain("prod")
@@ -130,6 +128,14 @@ struct ClaimTests {
         _ = try second.plane.open("prod", force: false)
         try second.host.write(10, to: volume)
         _ = try second.plane.drain("prod")
+        return (first, second, volume)
+    }
+
+    @Test(
+        "a fenced writer learns it by name, keeps its journal, and takes the volume back explicitly"
+    )
+    func fencedWriter() throws {
+        let (first, second, volume) = try takenOver()
         try first.host.write(2, to: volume)
         #expect(try failure { _ = try first.plane.drain("prod") }.kind == .fenced)
         #expect(try failure { try first.plane.delete("prod", purge: false) }.kind == .fenced)
@@ -146,13 +152,7 @@ struct ClaimTests {
 
     @Test("a writer that was taken over and did not notice yet takes the volume back when asked to")
     func takenOverUnnoticed() throws {
-        let first = try TestNode("a", shared)
-        let volume = try first.make("prod", writes: [1])
-        _ = try first.plane.drain("prod")
-        let second = try TestNode("b", shared)
-        _ = try second.plane.open("prod", force: false)
-        try second.host.write(10, to: volume)
-        _ = try second.plane.drain("prod")
+        let (first, _, volume) = try takenOver()
         #expect(try first.plane.status("prod").state == .serving)
         _ = try first.plane.open("prod", force: true)
         #expect(try first.content("prod") == [1, 10])

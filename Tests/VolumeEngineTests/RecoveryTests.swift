@@ -86,8 +86,8 @@ struct RecoveryTests {
         }
     }
 
-    @Test("a pending commit without records parks reads and writes until it is resolved")
-    func pendingRollback() throws {
+    /// A volume that went back to its first write, but the store went away before it heard of it.
+    private func rigWithPendingRollback() throws -> EngineRig {
         let rig = try EngineRig()
         rig.write(0, noise(64 << 10, 1))
         let old = try rig.commit()
@@ -96,6 +96,12 @@ struct RecoveryTests {
         rig.store.inject(StoreFault(.away, operation: .put, keyPrefix: "volumes/"))
         _ = rig.control { $0.requestRollback($1, to: old) }
         rig.run()
+        return rig
+    }
+
+    @Test("a pending commit without records parks reads and writes until it is resolved")
+    func pendingRollback() throws {
+        let rig = try rigWithPendingRollback()
         try rig.restart()
         rig.store.setAway(true)
         let read = rig.submit(.read(0, 4096))
@@ -114,14 +120,7 @@ struct RecoveryTests {
 
     @Test("a fence found while a pending commit is resolved ends the wait of all requests")
     func pendingFenced() throws {
-        let rig = try EngineRig()
-        rig.write(0, noise(64 << 10, 1))
-        let old = try rig.commit()
-        rig.write(0, noise(64 << 10, 2))
-        try rig.commit()
-        rig.store.inject(StoreFault(.away, operation: .put, keyPrefix: "volumes/"))
-        _ = rig.control { $0.requestRollback($1, to: old) }
-        rig.run()
+        let rig = try rigWithPendingRollback()
         rig.die()
         var random = rig.random
         let rival = CommitDrafts.successor(
