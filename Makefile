@@ -22,10 +22,10 @@ quiet_traps := SWIFT_BACKTRACE=enable=no
 
 # `make -j run`, or `make -j setup release`: nothing is built before what it needs is installed.
 ifneq ($(filter run setup,$(MAKECMDGOALS)),)
-build release test unit check format sim fuzz asan tsan bench allocations e2e powercut: | setup
+build release test unit check format sim fuzz asan tsan bench counts allocations e2e powercut: | setup
 endif
 
-.PHONY: build release run setup test unit check format sim fuzz asan tsan bench allocations e2e \
+.PHONY: build release run setup test unit check format sim fuzz asan tsan bench counts allocations e2e \
 	stores powercut hooks
 
 build:
@@ -87,10 +87,16 @@ tsan:
 	$(core) $(SWIFT) build $(job_flag) --build-tests --scratch-path .build-tsan --sanitize=thread
 	$(core) $(quiet_traps) $(SWIFT) test --skip-build --scratch-path .build-tsan --sanitize=thread
 
-# Beside its peers on the same data, rounds interleaved; ratios against docs/PERFORMANCE.md.
+# Every target of docs/PERFORMANCE.md in one run and one table; about ten minutes, on a quiet machine.
 bench: release
 	$(MAKE) -C Benchmarks
-	Benchmarks/bench.py --martlet "$$($(SWIFT) build -c release --show-bin-path)/martlet"
+	Benchmarks/all.py --martlet "$$($(SWIFT) build -c release --show-bin-path)/martlet"
+
+# What a machine of any speed counts alike, held in CI: store requests and bytes, instructions.
+counts: release
+	$(MAKE) -C Benchmarks
+	Benchmarks/counts.py --strict --martlet "$$($(SWIFT) build -c release --show-bin-path)/martlet"
+	Benchmarks/instructions.py --martlet "$$($(SWIFT) build -c release --show-bin-path)/martlet"
 
 # None per request, counted over 100,000; a planted one must be seen.
 allocations: release

@@ -7,7 +7,6 @@
 # sync (one for a wave of flushes). Then the same with one planted allocation per recv, which must
 # be seen: a counter that counts nothing would pass for ever.
 
-import argparse
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import sys
 import tempfile
 
 import alloc_count
+import rows
 from servers import Martlet
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -72,8 +72,7 @@ def count(binary, total, planted, pattern):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--martlet", required=True)
+    parser = rows.options(__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--threads", default="shard", help="expression for the threads' names")
     options = parser.parse_args()
@@ -83,6 +82,10 @@ def main():
     failed = [name for name, value in clean.items() if value > LIMITS[name]]
     blind = [name for name, value in planted.items() if value <= LIMITS[name]]
     print(json.dumps({"per_request": clean, "planted": planted}))
+    table = rows.Rows()
+    for name, value in clean.items():
+        table.add(f"allocations per request, {name}", value, at_most=LIMITS[name])
+    rows.finish(table, options)
     for name in failed:
         print(f"allocations: FAILED: {name}: {clean[name]:.4f} per request", file=sys.stderr)
     for name in blind:

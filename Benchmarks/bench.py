@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+from rows import Rows, finish
 from servers import Martlet, Peer, fill_image, parse_bytes
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -81,38 +82,30 @@ def median(rounds, key):
     return statistics.median(one[key] for one in rounds)
 
 
-def verdict(ratio, target, at_most=False):
-    """met; near: within a fifth of the target; missed."""
-    share = target / ratio if at_most and ratio else ratio / target
-    return "met" if share >= 1 else "near" if share >= 0.8 else "missed"
-
-
 def judge(results):
-    """Rows of (what, peer, ratio, target text, verdict) for Martlet against each target."""
-    rows = []
+    """Rows for Martlet against each target."""
+    rows = Rows()
     for name, per_server in results.items():
         ours = per_server.get("martlet")
         if not ours:
             continue
         if name == "flush":
-            ratio = median(ours, "many") / max(median(ours, "one"), 1e-9)
-            rows.append(("flushes of 64 clients", "one client", ratio, f">= {FLUSH_RATIO}",
-                         verdict(ratio, FLUSH_RATIO)))
+            rows.add("flushes a second of 64 clients", peer="one client", at_least=FLUSH_RATIO,
+                     value=median(ours, "many") / max(median(ours, "one"), 1e-9))
             continue
         _, _, least, most = WORKLOADS[name]
         for peer, target in least.items():
             if peer in per_server:
                 ratio = median(ours, "iops") / max(median(per_server[peer], "iops"), 1e-9)
-                rows.append((name, peer, ratio, f">= {target}", verdict(ratio, target)))
+                rows.add(name, ratio, peer=peer, at_least=target)
         for peer, target in most.items():
             if peer in per_server:
                 ratio = median(ours, "cpu_us") / max(median(per_server[peer], "cpu_us"), 1e-9)
-                rows.append((name + ", server CPU", peer, ratio, f"<= {target}",
-                             verdict(ratio, target, at_most=True)))
+                rows.add(name + ", server CPU", ratio, peer=peer, at_most=target)
     return rows
 
 
-def show(results, rows):
+def show(results):
     for name, per_server in results.items():
         print(f"\n{name}")
         for server, rounds in per_server.items():
@@ -124,10 +117,6 @@ def show(results, rows):
                 median(rounds, key) for key in ("iops", "mb_s", "p50_us", "p99_us", "cpu_us"))
             print(f"  {server:14} {iops:10.0f} IOPS {rate:9.1f} MB/s  p50 {p50:8.1f} us  "
                   f"p99 {p99:8.1f} us  CPU {cpu:6.2f} us/IO")
-    if rows:
-        print("\nratio of martlet to        target  is")
-    for what, peer, ratio, target, word in rows:
-        print(f"  {what} / {peer}: {target}  {ratio:.2f}  {word}")
 
 
 def main():
@@ -141,8 +130,9 @@ def main():
     parser.add_argument("--directory", default=None, help="where images, store and cache lie")
     parser.add_argument("--settings", action="append", default=[], metavar="NAME=VALUE",
                         help="environment of martlet, e.g. MARTLET_COMMIT_MAX_JOURNAL_MB=4096")
-    parser.add_argument("--json", metavar="FILE", help="write all results there")
-    parser.add_argument("--strict", action="store_true", help="exit 1 if a target was missed")
+    parser.add_argument("--results", metavar="FILE", help="write all that was measured there")
+    parser.add_argument("--json", metavar="FILE", help="write the rows there")
+    parser.add_argument("--strict", action="store_true", help="exit 1 unless all targets are met")
     options = parser.parse_args()
 
     servers = []
@@ -162,13 +152,13 @@ def main():
         finally:
             for server in servers:
                 server.stop()
+    show(results)
+    print("\nMartlet's ratios", flush=True)
     rows = judge(results)
-    show(results, rows)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"results": results, "targets": rows}, file, indent=1)
-    if options.strict and any(row[-1] == "missed" for row in rows):
-        sys.exit(1)
+    if options.results:
+        with open(options.results, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
+    finish(rows, options)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@
 # The servers that a benchmark starts: Martlet through its public command line, and its peers. Each
 # listens on a unix socket in a scratch directory and is stopped by its own process id.
 
+import http.client
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -75,23 +78,107 @@ class Peer(Server):
             write_all(load, self.socket, "", size)
 
 
+class UnixHTTP(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=300)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
+
+
 class Martlet(Server):
+    """A daemon with a store and a cache directory of its own."""
+
     def __init__(self, binary, work, settings=None, wrapper=(), name="martlet"):
         self.binary = binary
         self.socket = os.path.join(work, name + ".sock")
         self.api = os.path.join(work, name + "-api.sock")
-        store = os.path.join(work, name + "-store")
-        cache = os.path.join(work, name + "-cache")
+        self.store = os.path.join(work, name + "-store")
+        self.cache = os.path.join(work, name + "-cache")
         self.exports = []
-        self.start(
-            name,
-            [*wrapper, binary, "run", "--store", "file://" + store, "--cache", cache,
-             "--nbd", "unix:" + self.socket, "--api", "unix:" + self.api],
-            {"SWIFT_BACKTRACE": "enable=no", **(settings or {})}, subprocess.PIPE)
+        self.command = [
+            *wrapper, binary, "run", "--store", "file://" + self.store, "--cache", self.cache,
+            "--nbd", "unix:" + self.socket, "--api", "unix:" + self.api]
+        self.settings = {"SWIFT_BACKTRACE": "enable=no", **(settings or {})}
+        self.name = name
+        self.begin()
+
+    def begin(self):
+        """Starts the process; the seconds until it said that it is ready."""
+        began = time.monotonic()
+        self.start(self.name, self.command, self.settings, subprocess.PIPE)
         for line in self.process.stdout:
             if line.startswith("ready:"):
-                return
+                return time.monotonic() - began
         sys.exit(f"bench: martlet ended before it was ready: {open(self.socket + '.log').read()}")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def lose_cache(self):
+        shutil.rmtree(self.cache)
+
+    def call(self, method, path, body=None):
+        """An API call that must succeed; its JSON, or its text."""
+        connection = UnixHTTP(self.api)
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None,
+                               {"Content-Type": "application/json"} if body is not None else {})
+            reply = connection.getresponse()
+            text = reply.read().decode()
+        finally:
+            connection.close()
+        if not 200 <= reply.status < 300:
+            sys.exit(f"bench: {method} {path}: {reply.status} {text[:500]}")
+        return json.loads(text) if "json" in reply.getheader("Content-Type", "") else text
+
+    def counters(self):
+        """Metric with labels -> value."""
+        values = {}
+        for text in self.call("GET", "/metrics").splitlines():
+            if text and not text.startswith("#"):
+                name, value = text.rsplit(" ", 1)
+                values[name] = float(value)
+        return values
+
+    def gets(self):
+        return int(self.counters()['martlet_store_requests_total{operation="get"}'])
+
+    def objects(self):
+        """Key -> bytes of everything in the store: created objects are PUTs, whoever counts."""
+        found = {}
+        for folder, _, names in os.walk(self.store):
+            for name in names:
+                path = os.path.join(folder, name)
+                found[os.path.relpath(path, self.store)] = os.path.getsize(path)
+        return found
+
+    def put(self, name, size=None, **more):
+        body = dict(more)
+        if size is not None:
+            body["size_bytes"] = size
+        self.call("PUT", f"/api/exports/{name}", body)
+
+    def drain(self, name):
+        self.call("POST", f"/api/exports/{name}/drain")
+
+    def resident_bytes(self):
+        with open(f"/proc/{self.pid}/status", encoding="utf-8") as status:
+            return next(int(row.split()[1]) for row in status if row.startswith("VmRSS")) << 10
+
+    def thread_cpu_seconds(self, prefix):
+        """User and system time of the threads whose name begins so."""
+        ticks = 0
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{task}/stat", encoding="utf-8") as stat:
+                text = stat.read()
+            if text[text.index("(") + 1:].startswith(prefix):
+                fields = text[text.rindex(")") + 2:].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def create(self, count, size, load):
         """Makes exports bench0, bench1, … ; the first is as large as the image, the others share
@@ -99,15 +186,12 @@ class Martlet(Server):
         for index in range(count):
             bytes_ = size if index == 0 else max(size // count, 1 << 20)
             name = f"bench{index}"
-            subprocess.run(
-                [self.binary, "create", name, "--size", str(bytes_), "--api", "unix:" + self.api],
-                check=True, stdout=subprocess.DEVNULL)
+            self.put(name, bytes_)
             self.exports.append(name)
             write_all(load, self.socket, name, bytes_)
         # Nobody packs what was filled while others are measured.
         for name in self.exports:
-            subprocess.run([self.binary, "drain", name, "--api", "unix:" + self.api],
-                           check=True, stdout=subprocess.DEVNULL)
+            self.drain(name)
 
 
 def write_all(load, socket, export, size):
