@@ -7,6 +7,7 @@
 //
 //   transport                         device
 //   ─────────                         ──────
+//   view ───────────────▶ true         (bytes lie there until the next call) │ false: read
 //   read ───────────────▶ done         (bytes are in the caller's buffer)
 //                         parked       ... later: completion .retry(tag) ─▶ read again
 //   write ──────────────▶ staged       (bytes lent until endTurn) ... completion .done(tag)
@@ -138,6 +139,11 @@ public protocol BlockDevice: ~Copyable {
     mutating func read(
         at offset: ByteOffset, into buffer: UnsafeMutableRawBufferPointer, tag: RequestTag
     ) -> Submission
+
+    /// Appends where the bytes of a range lie to `pieces`, if all of them can be read from memory
+    /// as they are. False: they cannot, or the range is not a good one; `pieces` is undefined then,
+    /// and `read` does what is to be done. The pieces hold until the next call to this device.
+    mutating func view(at offset: ByteOffset, count: Int, into pieces: inout MemoryPieces) -> Bool
 
     /// Stages `payload` for the journal. With `fua` the completion comes after it is synced.
     mutating func write(

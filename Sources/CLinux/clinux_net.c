@@ -250,6 +250,15 @@ ssize_t clinux_send(int descriptor, const void *buffer, size_t count) {
     return sent < 0 ? -errno : sent;
 }
 
+ssize_t clinux_send_pieces(int descriptor, const void *pieces, size_t count) {
+    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = count};
+    ssize_t sent;
+    do {
+        sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
 void clinux_name_thread(const char *name) {
     char cut[16];
     snprintf(cut, sizeof cut, "%s", name);

@@ -48,6 +48,9 @@ struct Stash: BitwiseCopyable {
     var base: UnsafeMutableRawPointer { buffer.base + start }
     @inline(__always)
     var count: Int { end - start }
+    /// Receives go behind what is here, as long as there is room.
+    @inline(__always)
+    var isRoomy: Bool { isCut && buffer.capacity >= SessionLimits.bulkBytes }
     /// The rest of the first request has to come from the socket.
     @inline(__always)
     var isCut: Bool { need > count }
@@ -123,6 +126,8 @@ struct Connection {
     var cut: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     var cutCount = 0
     var stash: Stash?
+    /// The client writes large requests, so that nearly each comes cut.
+    var isBulk = false
     /// Bytes of a refused payload that are still to come.
     var skip = 0
     /// Parsing had to stop: reading goes on when the stash is done.

@@ -5,6 +5,9 @@
 // they landed. What remains of a request that has not come whole is copied once: up to 27 bytes of
 // a header into the connection, more into a buffer of the request's size, which the next receive
 // fills directly while what follows goes to the arena.
+//
+// A connection that writes large requests (*bulk*) has nearly every request cut. It receives into a
+// roomy buffer of its own, where a cut request stays where it is until the buffer is full.
 
 import BlockDevice
 import CLinux
@@ -37,6 +40,8 @@ enum Step {
 extension NBDSessions where Device: ~Copyable {
     /// Takes one bite of a readable connection.
     mutating func receive(_ client: Client, _ devices: borrowing DeviceTable<Device>) {
+        if client.pointee.isBulk && client.pointee.stash == nil { beginBulk(client) }
+        if client.pointee.stash?.isRoomy ?? false { return receiveBulk(client, devices) }
         let most = SessionLimits.receiveBytes + RequestHeader.byteCount
         if arenaUsed + most > SessionLimits.arenaBytes {
             settle(devices)
@@ -70,6 +75,40 @@ extension NBDSessions where Device: ~Copyable {
             touch(device: client.pointee.device)
         }
         if count > 0 { parseArena(client, place, base, count, devices) }
+        flushUnlessStaged(client, devices)
+    }
+
+    /// Gives a bulk connection a roomy stash, with what is left of a header. If there is no memory
+    /// for it, the connection goes on as others do.
+    private mutating func beginBulk(_ client: Client) {
+        guard let buffer = pool.take(SessionLimits.bulkBytes) else { return }
+        let old = client.pointee.cutCount
+        if old > 0 { withUnsafeBytes(of: client.pointee.cut) { copy(buffer.base, $0, old) } }
+        client.pointee.cutCount = 0
+        client.pointee.stash = Stash(
+            buffer: buffer, start: 0, end: old, need: RequestHeader.byteCount)
+    }
+
+    /// Receives behind what is in a roomy stash, and parses what came whole.
+    private mutating func receiveBulk(
+        _ client: Client, _ devices: borrowing DeviceTable<Device>
+    ) {
+        guard let stash = client.pointee.stash, let place = devices.pointer(client.pointee.device)
+        else { return hangUp(client, devices) }
+        precondition(stash.isCut && stash.end < stash.buffer.capacity)
+        let isFirst = stash.end < RequestHeader.byteCount
+        let got = clinux_receive(
+            client.pointee.fd, stash.buffer.base + stash.end, stash.buffer.capacity - stash.end)
+        guard got > 0 else {
+            receiveFailed(client, got, devices)
+            if client.pointee.stash?.count == 0 { dropStash(client, stash) }
+            return
+        }
+        client.pointee.stash?.end += got
+        if isFirst && got < SessionLimits.bulkBytesMin { client.pointee.isBulk = false }
+        client.pointee.stalledSince = got + stash.count < stash.need ? now : nil
+        if client.pointee.stalledSince != nil { return }
+        parseStash(client, place, devices)
         flushUnlessStaged(client, devices)
     }
 
@@ -148,13 +187,16 @@ extension NBDSessions where Device: ~Copyable {
             keepHeader(client, rest, left)
             dropStash(client, stash)
         case .cut(let need):
-            if taken == 0 && stash.start + need <= stash.buffer.capacity {
+            if stash.start + taken + need <= stash.buffer.capacity {
+                client.pointee.stash?.start += taken
                 client.pointee.stash?.need = need
                 client.pointee.isPaused = false
-            } else if let larger = pool.take(need) {
+                client.pointee.stalledSince = now
+            } else if let larger = takeStash(client, need) {
                 memcpy(larger.base, rest, left)
                 dropStash(client, stash)
                 client.pointee.stash = Stash(buffer: larger, start: 0, end: left, need: need)
+                client.pointee.stalledSince = now
             } else {
                 pause(client, taken)
             }
@@ -186,6 +228,15 @@ extension NBDSessions where Device: ~Copyable {
         client.pointee.stalledSince = now
     }
 
+    /// A buffer for a cut request of `need` bytes: a roomy one if it is large and memory allows it.
+    private mutating func takeStash(_ client: Client, _ need: Int) -> PooledBuffer? {
+        if need >= SessionLimits.bulkBytesMin && need <= SessionLimits.bulkBytes {
+            client.pointee.isBulk = true
+            if let roomy = pool.take(SessionLimits.bulkBytes) { return roomy }
+        }
+        return pool.take(need)
+    }
+
     /// Keeps bytes that cannot be parsed now. Without a buffer for the whole request the connection
     /// is paused until there is one; false if there is none for the bytes themselves.
     mutating func keep(
@@ -193,7 +244,7 @@ extension NBDSessions where Device: ~Copyable {
     ) -> Bool {
         precondition(client.pointee.stash == nil && left > 0)
         var need = need
-        var buffer = pool.take(max(left, need))
+        var buffer = takeStash(client, max(left, need))
         if buffer == nil && need > left {
             need = 0
             buffer = pool.take(left)

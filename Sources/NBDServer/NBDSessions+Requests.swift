@@ -40,6 +40,11 @@ extension NBDSessions where Device: ~Copyable {
         case .succeed: return succeed(client, command, header, devices)
         case .refuse(let error): return refuse(client, header, error, devices)
         }
+        if command == .read, header.length >= UInt32(SessionLimits.viewBytesMin),
+            let step = sendView(client, place, header, devices)
+        {
+            return step
+        }
         guard let reply = reserve(client, replyRoom(command, header), devices) else {
             return client.pointee.fd < 0 ? .closed : .blocked
         }
@@ -163,6 +168,34 @@ extension NBDSessions where Device: ~Copyable {
         }
         advance(client, bytes)
         count(client, command, header)
+    }
+
+    /// Answers a read from where its bytes lie. nil if they cannot be read as they are: nothing was
+    /// done.
+    private mutating func sendView(
+        _ client: Client, _ place: Place, _ header: RequestHeader,
+        _ devices: borrowing DeviceTable<Device>
+    ) -> Step? {
+        // What the socket does not take has to be kept.
+        let count = Int(header.length)
+        let most = SessionLimits.sendBytes + Reply.dataBytes + count + SessionLimits.replyReserve
+        guard pool.canTake(most) else { return nil }
+        guard let reply = reserve(client, Reply.dataBytes, devices) else {
+            return client.pointee.fd < 0 ? .closed : .blocked
+        }
+        views.removeAll()
+        // A place for what is sent before.
+        _ = views.append(reply, count: 1)
+        guard
+            place.pointee.view(at: ByteOffset(header.offset), count: count, into: &views)
+        else { return nil }
+        let bytes =
+            client.pointee.isStructured
+            ? Reply.data(into: reply, cookie: header.cookie, offset: header.offset, count: count)
+            : Reply.simple(into: reply, cookie: header.cookie)
+        advance(client, bytes)
+        self.count(client, .read, header)
+        return flushWithViews(client, devices) ? .next : .closed
     }
 
     /// A request of no length.

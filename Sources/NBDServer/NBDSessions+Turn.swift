@@ -241,6 +241,54 @@ extension NBDSessions where Device: ~Copyable {
         return true
     }
 
+    /// Sends the output and then the bytes that `views` names from its second piece on. What the
+    /// socket does not take becomes output. False if the connection was closed.
+    mutating func flushWithViews(
+        _ client: Client, _ devices: borrowing DeviceTable<Device>
+    ) -> Bool {
+        guard let output = client.pointee.output else { preconditionFailure("no reply to send") }
+        views[0] = MemoryPiece(base: output.buffer.base + output.start, count: output.count)
+        let sent = clinux_send_pieces(client.pointee.fd, views.base, views.count)
+        guard sent >= 0 || sent == -Int(EAGAIN) else {
+            hangUp(client, devices)
+            return false
+        }
+        var taken = max(sent, 0)
+        if taken > 0 { client.pointee.stalledSince = nil }
+        client.pointee.output?.start += min(taken, output.count)
+        taken -= min(taken, output.count)
+        guard keepViews(client, from: taken) else {
+            hangUp(client, devices)
+            return false
+        }
+        return flush(client, devices)
+    }
+
+    /// Copies what the views hold from byte `taken` on behind the output. False: there is no memory
+    /// for it.
+    private mutating func keepViews(_ client: Client, from taken: Int) -> Bool {
+        var left = -taken
+        for index in 1..<views.count { left += views[index].count }
+        guard left > 0, let output = client.pointee.output else { return true }
+        let room = output.count + left + SessionLimits.replyReserve
+        if output.end + left + SessionLimits.replyReserve > output.buffer.capacity {
+            guard let larger = pool.take(room) else { return false }
+            memcpy(larger.base, output.buffer.base + output.start, output.count)
+            pool.give(output.buffer)
+            client.pointee.output = Output(buffer: larger, start: 0, end: output.count)
+        }
+        var skip = taken
+        for index in 1..<views.count {
+            let piece = views[index]
+            let skipped = min(skip, piece.count)
+            skip -= skipped
+            guard let output = client.pointee.output, skipped < piece.count else { continue }
+            memcpy(output.tail, piece.base + skipped, piece.count - skipped)
+            client.pointee.output?.end += piece.count - skipped
+        }
+        return true
+    }
+
     /// Sends at once what a connection was answered, unless more follows when the turn ends.
     @inline(__always)
     mutating func flushUnlessStaged(

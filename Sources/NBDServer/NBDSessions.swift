@@ -7,7 +7,9 @@
 // one arena.
 //
 //   arena:   recv ─▶ requests parsed in place ─▶ payload lent to the device until its turn ends
-//   output:  the device reads straight into the reply buffer; one send per connection and turn
+//   output:  the device reads straight into the reply buffer; one send per connection and turn;
+//            a large read is sent at once from where its bytes lie, and only what the socket does
+//            not take is copied
 //   memory:  arena and output buffers are used again as soon as their turn is over
 //
 // Payload lent to a device lies in the arena, in a stash, or in the buffer of a parked request: the
@@ -53,6 +55,8 @@ public struct NBDSessions<Device: BlockDevice & ~Copyable>: ~Copyable {
     var retries: [RequestTag] = []
     var retriesNext: [RequestTag] = []
     var extents: [Extent] = []
+    /// Where the bytes of one read lie, while it is sent.
+    var views = MemoryPieces(capacity: SessionLimits.viewPiecesMax)
 
     /// Tokens of the poller below 2^32 belong to the sessions; the handler uses others for itself.
     public init(poller: Poller, options: SessionOptions = SessionOptions(), now: Instant) {

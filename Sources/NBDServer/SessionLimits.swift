@@ -11,10 +11,19 @@ import Shard
 enum SessionLimits {
     /// Bytes of one receive: what a client with 32 writes of 4 KiB has in flight, twice.
     static let receiveBytes = 256 << 10
+    /// Bytes of a cut request from which on its connection is bulk, and of the buffer it gets then:
+    /// several requests, so that few are moved.
+    static let bulkBytesMin = 32 << 10
+    static let bulkBytes = 1 << 20
     /// Bytes that all connections of one turn share: stays in the second-level cache.
     static let arenaBytes = 1 << 20
     /// Bytes of replies at which they are sent in the middle of a turn.
     static let sendBytes = 64 << 10
+    /// Bytes of a read from which on it is sent from where it lies: below, a copy costs less than
+    /// the call of its own.
+    static let viewBytesMin = 32 << 10
+    /// Pieces of one such reply, with the one of what is sent before it; the kernel takes 1,024.
+    static let viewPiecesMax = 512
     /// Requests of one connection that the device has not answered; then reading stops.
     static let requestsMax = 128
     /// Bytes of a reply buffer as usually taken: one reply of 128 KiB, and the reserve.

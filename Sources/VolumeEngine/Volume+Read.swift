@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The read path: active memtable, frozen memtable, map. Every byte is copied into the caller's
-// buffer, so nothing of the volume's state is held once the call returns.
+// The read path: active memtable, frozen memtable, map. A walk over a range gives each run of bytes
+// to a sink: one copies into the caller's buffer, the other notes where they lie (ReadSink.swift).
 
 public import BlockDevice
 import CleanCache
@@ -11,16 +11,6 @@ import HostIO
 import Journal
 public import Primitives
 import VolumeMap
-
-/// What stood in the way of copying a piece of one block.
-enum CopyOutcome {
-    case copied
-    /// The base block is not in the clean cache.
-    case missingBase
-    /// A journal page is neither mapped nor in the page cache.
-    case coldPage(JournalPage)
-    case failed
-}
 
 extension Volume {
     public mutating func read(
@@ -54,6 +44,43 @@ extension Volume {
         return .done
     }
 
+    public mutating func view(
+        at offset: ByteOffset, count: Int, into pieces: inout MemoryPieces
+    ) -> Bool {
+        guard count > 0, contains(offset, UInt64(count)), !isResolving else { return false }
+        viewed.removeAll(keepingCapacity: true)
+        let isWhole = withUnsafeMutablePointer(to: &pieces) { pieces in
+            var sink = ViewSink(pieces: pieces)
+            swap(&sink.held, &viewed)
+            defer { swap(&sink.held, &viewed) }
+            return walk(at: offset.rawValue, count: count, &sink)
+        }
+        guard isWhole else { return false }
+        counters.reads &+= 1
+        counters.readBytes &+= UInt64(count)
+        if let ahead = readAhead.hit(offset: offset.rawValue, count: UInt64(count)) {
+            orderAhead(ahead)
+        }
+        return true
+    }
+
+    /// Walks over whole and partial blocks; false where a sink takes no more.
+    private mutating func walk(
+        at offset: UInt64, count: Int, _ sink: inout ViewSink
+    ) -> Bool {
+        var position = offset
+        var left = count
+        while left > 0 {
+            let within = Int(truncatingIfNeeded: position & (UInt64(blockBytes) &- 1))
+            let part = min(left, blockBytes &- within)
+            let block = BlockIndex(rawValue: position >> blockShift)
+            guard case .copied = walk(block, from: within, count: part, &sink) else { return false }
+            position &+= UInt64(part)
+            left &-= part
+        }
+        return true
+    }
+
     /// What to answer while nobody knows which commit is the root; nil: it is known.
     mutating func waitForResolution(_ tag: RequestTag) -> Submission? {
         guard isResolving else { return nil }
@@ -62,47 +89,59 @@ extension Volume {
     }
 
     /// Copies `target.count` bytes of `block`, from byte `within` on, in the newest state.
+    @inline(__always)
     mutating func copy(
         _ block: BlockIndex, from within: Int, into target: UnsafeMutableRawBufferPointer
+    ) -> CopyOutcome {
+        guard let base = target.baseAddress else { return .copied }
+        var sink = CopySink(target: base)
+        return walk(block, from: within, count: target.count, &sink)
+    }
+
+    /// Gives the sink `count` bytes of `block`, from byte `within` on, in the newest state.
+    @inline(__always)
+    mutating func walk<Sink: ReadSink>(
+        _ block: BlockIndex, from within: Int, count: Int, _ sink: inout Sink
     ) -> CopyOutcome {
         let newer = active.leaf(of: block)
         let newerIsZero = newer == nil && active.isZeroRange(block: block)
         let older = newerIsZero ? nil : frozen?.leaf(of: block)
         if newer == nil && older == nil {
             if newerIsZero || frozen?.isZeroRange(block: block) ?? false {
-                zeroFill(target)
-                return .copied
+                return sink.takeZeros(count)
             }
-            return copyBase(block, from: within, into: target)
+            return walkBase(block, from: within, count: count, &sink)
         }
         let olderIsZero =
             newerIsZero || (older == nil && frozen?.isZeroRange(block: block) ?? false)
         let lookup = LayeredLeaf(
             newer: newer, newerIsZero: newerIsZero, older: older, olderIsZero: olderIsZero)
-        return copyLayered(block, lookup, from: within, into: target)
+        return walkLayered(block, lookup, from: within, count: count, &sink)
     }
 
-    private mutating func copyLayered(
-        _ block: BlockIndex, _ leaf: LayeredLeaf, from within: Int,
-        into target: UnsafeMutableRawBufferPointer
+    private mutating func walkLayered<Sink: ReadSink>(
+        _ block: BlockIndex, _ leaf: LayeredLeaf, from within: Int, count total: Int,
+        _ sink: inout Sink
     ) -> CopyOutcome {
         var done = 0
-        while done < target.count {
+        while done < total {
             let position = within &+ done
             let grain = position / Limits.grainBytes
             let inside = position % Limits.grainBytes
-            let left = inside &+ target.count &- done
+            let left = inside &+ total &- done
             let grains = leaf.run(from: grain, limit: (left &- 1) / Limits.grainBytes &+ 1)
             let count = min(left, grains &* Limits.grainBytes) &- inside
-            let piece = UnsafeMutableRawBufferPointer(
-                rebasing: target[done..<(done &+ count)])
             let outcome: CopyOutcome
             switch leaf.state(grain) {
-            case .absent: outcome = copyBase(block, from: position, into: piece)
-            case .zero:
-                zeroFill(piece)
-                outcome = .copied
-            case .page(let page): outcome = copyPages(page, from: inside, into: piece)
+            case .absent: outcome = walkBase(block, from: position, count: count, &sink)
+            case .zero: outcome = sink.takeZeros(count)
+            case .page(let page):
+                if let mapped = journal.page(page) {
+                    outcome = sink.take(mapped + inside, count)
+                } else {
+                    let (segment, offset) = journal.file(of: page)
+                    outcome = sink.take(page, of: segment, at: offset + UInt64(inside), count)
+                }
             }
             guard case .copied = outcome else { return outcome }
             done &+= count
@@ -110,38 +149,17 @@ extension Volume {
         return .copied
     }
 
-    private mutating func copyBase(
-        _ block: BlockIndex, from within: Int, into target: UnsafeMutableRawBufferPointer
+    @inline(__always)
+    private mutating func walkBase<Sink: ReadSink>(
+        _ block: BlockIndex, from within: Int, count: Int, _ sink: inout Sink
     ) -> CopyOutcome {
         switch map.resolve(block) {
-        case .zeros: zeroFill(target)
+        case .zeros: return sink.takeZeros(count)
         case .cached(let cached):
-            guard let base = cached.bytes.baseAddress, let to = target.baseAddress else {
-                return .copied
-            }
-            precondition(within &+ target.count <= cached.bytes.count)
-            memcpy(to, base + within, target.count)
-            withExtendedLifetime(cached) {}
+            precondition(within &+ count <= cached.bytes.count)
+            return sink.take(cached, from: within, count)
         case .missing: return .missingBase
         }
-        return .copied
-    }
-
-    /// Copies from consecutive pages of one segment, with one system call if they are not mapped.
-    private func copyPages(
-        _ page: JournalPage, from inside: Int, into target: UnsafeMutableRawBufferPointer
-    ) -> CopyOutcome {
-        guard let to = target.baseAddress else { return .copied }
-        if let mapped = journal.page(page) {
-            memcpy(to, mapped + inside, target.count)
-            return .copied
-        }
-        let (segment, offset) = journal.file(of: page)
-        do throws(HostIOError) {
-            let count = try segment.file.readIfCached(at: offset + UInt64(inside), into: target)
-            guard let count else { return .coldPage(page) }
-            return count == target.count ? .copied : .failed
-        } catch { return .failed }
     }
 }
 

@@ -95,6 +95,9 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var isSyncInFlight = false
     var resizesWaiting: [(request: ControlRequest, size: ByteCount)] = []
 
+    /// Blocks whose bytes the last `view` told of.
+    var viewed: [CachedBlock] = []
+
     // Parked requests and what they wait for (Volume+Fetch).
     var parks = ParkTable()
     var fetches = FetchTable()
@@ -179,6 +182,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         startCommitIfDue()
         startSyncIfNeeded()
         orderSegmentsIfWanted()
+        if !viewed.isEmpty { viewed.removeAll(keepingCapacity: true) }
     }
 
     /// True while something is staged and not appended: payloads are still lent.

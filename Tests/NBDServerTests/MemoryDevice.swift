@@ -21,6 +21,8 @@ final class DeviceScript: Sendable {
         var holdStaged = false
         var failure: BlockError?
         var calls = 0
+        var viewCalls = 0
+        var viewed = 0
         var parked = 0
         var cancelled = 0
         var prefetched = 0
@@ -37,6 +39,16 @@ final class DeviceScript: Sendable {
     }
 }
 
+/// Bytes that are spoilt before they are freed, so that whoever reads them too late gets garbage.
+private final class OwnedBytes {
+    private let bytes: UnsafeMutableRawBufferPointer
+    init(_ bytes: UnsafeMutableRawBufferPointer) { self.bytes = bytes }
+    deinit {
+        bytes.initializeMemory(as: UInt8.self, repeating: 0xDD)
+        bytes.deallocate()
+    }
+}
+
 struct MemoryDevice: BlockDevice, ~Copyable {
     var geometry: DeviceGeometry
     private let script: DeviceScript
@@ -48,6 +60,8 @@ struct MemoryDevice: BlockDevice, ~Copyable {
     private var parked: [RequestTag] = []
     private var seen: Set<RequestTag> = []
     private var completions: [Completion] = []
+    /// What the last view told of: overwritten when it may no longer be read.
+    private var viewed: [OwnedBytes] = []
 
     private enum Work {
         case write(offset: Int, payload: UnsafeRawBufferPointer)
@@ -94,12 +108,43 @@ struct MemoryDevice: BlockDevice, ~Copyable {
     mutating func read(
         at offset: ByteOffset, into buffer: UnsafeMutableRawBufferPointer, tag: RequestTag
     ) -> Submission {
+        viewed.removeAll()
         if let early = enter(offset, UInt64(buffer.count), writes: false, tag) { return early }
         // What was staged in this turn is already read: as the journal's memtable does.
         for (_, work) in staged { apply(work) }
         guard let target = buffer.baseAddress else { return .done }
         memcpy(target, bytes + Int(offset.rawValue), buffer.count)
         return .done
+    }
+
+    /// Every other large read can be sent from here, in pieces of uneven sizes.
+    mutating func view(
+        at offset: ByteOffset, count: Int, into pieces: inout MemoryPieces
+    ) -> Bool {
+        let size = geometry.size.rawValue
+        guard offset.rawValue <= size, UInt64(count) <= size - offset.rawValue else { return false }
+        let allows = script.update { state -> Bool in
+            if state.holdParked || state.failure != nil || state.parkEvery > 0 { return false }
+            state.viewCalls += 1
+            return state.viewCalls % 2 == 0
+        }
+        guard allows else { return false }
+        for (_, work) in staged { apply(work) }
+        viewed.removeAll()
+        var done = 0
+        while done < count {
+            let part = min(count - done, 5000 + done / 3)
+            // Not one behind the other, so that they stay pieces.
+            let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: part, alignment: 16)
+            copy.baseAddress.map { _ = memcpy($0, bytes + Int(offset.rawValue) + done, part) }
+            viewed.append(OwnedBytes(copy))
+            guard let base = copy.baseAddress, pieces.append(base, count: part) else {
+                return false
+            }
+            done += part
+        }
+        script.update { $0.viewed += 1 }
+        return true
     }
 
     mutating func write(

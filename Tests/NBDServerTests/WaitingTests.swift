@@ -36,6 +36,67 @@ import Testing
         }
     }
 
+    @Test(
+        "large reads are sent from where they lie, whole and in order, however slowly taken",
+        arguments: [false, true])
+    func views(structured: Bool) throws {
+        let disk = TestDisk("disk")
+        try withServer([disk]) { server in
+            let client = try RawClient(server)
+            try client.open("disk", structured: structured)
+            let bytes = pattern(2 << 20, seed: 5)
+            #expect(try client.ask(client.write(0, bytes)) == 0)
+            // Far more than a socket holds is asked for before anything is taken.
+            let sizes = (0..<60).map { [4096, 33_000, 131_072, 500, 262_144, 70_001][$0 % 6] }
+            let offsets = sizes.indices.map { ($0 * 40_961) % ((2 << 20) - 262_144) }
+            try client.send(zip(offsets, sizes).flatMap { client.read($0, $1) })
+            #expect(server.waits { _ in disk.script.update { $0.viewed } > 0 })
+            for (offset, size) in zip(offsets, sizes) {
+                if structured {
+                    let isEqual =
+                        try client.chunk().data.dropFirst(8) == bytes[offset..<offset + size]
+                    #expect(isEqual)
+                } else {
+                    #expect(try client.simple().error == 0)
+                    let isEqual = try client.receive(size) == Array(bytes[offset..<offset + size])
+                    #expect(isEqual)
+                }
+            }
+            #expect(disk.script.update { $0.viewed } > 5)
+        }
+    }
+
+    @Test("a stream of large writes is received whole, whatever the cuts between the calls")
+    func bulk() throws {
+        let disk = TestDisk("disk")
+        try withServer([disk]) { server in
+            let client = try RawClient(server)
+            try client.open("disk")
+            let usual = [131_072, 100, 40_000, 700_000, 4096, 1_100_000, 65_536]
+            let sizes = (0..<40).map { usual[$0 % 7] }
+            let offsets = sizes.indices.map { ($0 * 99_991) % (2 << 20) }
+            var model = [UInt8](repeating: 0, count: 4 << 20)
+            var stream: [UInt8] = []
+            for (index, (offset, size)) in zip(offsets, sizes).enumerated() {
+                let bytes = pattern(size, seed: index)
+                model.replaceSubrange(offset..<offset + size, with: bytes)
+                stream += client.write(offset, bytes)
+            }
+            // Cut at uneven places, some of them within a header.
+            var start = 0
+            var step = 11
+            while start < stream.count {
+                let end = min(stream.count, start + step)
+                try client.send(Array(stream[start..<end]))
+                start = end
+                step = (step * 7 + 13) % 300_007 + 1
+            }
+            for _ in sizes { #expect(try client.simple().error == 0) }
+            let isEqual = try client.contents(0, 4 << 20) == model
+            #expect(isEqual)
+        }
+    }
+
     @Test("a client with more requests than places waits its turn and loses none")
     func manyParked() throws {
         let disk = TestDisk("disk")

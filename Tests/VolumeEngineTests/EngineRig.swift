@@ -299,6 +299,17 @@ final class EngineRig {
         return ticket.bytes
     }
 
+    /// The bytes where a view says that they lie; nil if they cannot be viewed.
+    func view(_ offset: UInt64, _ count: Int, capacity: Int = 64) -> [UInt8]? {
+        var pieces = MemoryPieces(capacity: capacity)
+        guard host.volume.view(at: ByteOffset(offset), count: count, into: &pieces) else {
+            return nil
+        }
+        return (0..<pieces.count).flatMap { index in
+            UnsafeRawBufferPointer(start: pieces[index].base, count: pieces[index].count)
+        }
+    }
+
     func expect(_ offset: UInt64, _ bytes: [UInt8], _ comment: Comment? = nil) {
         let isEqual = read(offset, bytes.count) == bytes
         #expect(isEqual, comment)

@@ -33,6 +33,32 @@ struct ReadTests {
         return rig.store.counts.gets - before
     }
 
+    @Test("a view is what a read would copy, or there is none")
+    func views() throws {
+        let rig = try cold(noise(64 << 10, 1))
+        let isInMemory = rig.view(0, 64 << 10) != nil
+        #expect(!isInMemory, "nothing was read yet")
+        rig.expect(0, noise(64 << 10, 1))
+        var model = noise(64 << 10, 1)
+        for (offset, seed) in [(0, 2), (20_000, 3), (40_000, 4)] as [(Int, UInt64)] {
+            rig.write(UInt64(offset), noise(5000, seed))
+            model = laid(noise(5000, seed), at: offset, over: model)
+        }
+        rig.submit(.zero(50_000, 9000))
+        rig.run()
+        model = laid(zeros(9000), at: 50_000, over: model)
+        for (offset, count) in [(0, 65_536), (1, 65_535), (4095, 2), (19_999, 30_002)] {
+            let piece = Array(model[offset..<offset + count])
+            let isEqual = rig.view(UInt64(offset), count) == piece
+            #expect(isEqual, "\(count) bytes at \(offset)")
+            rig.expect(UInt64(offset), piece)
+        }
+        let fits = rig.view(0, 64 << 10, capacity: 3) != nil
+        #expect(!fits, "more pieces than there are places")
+        #expect(rig.view(rig.host.volume.geometry.size.rawValue, 1) == nil, "past the end")
+        #expect(rig.view(0, 0) == nil)
+    }
+
     @Test("the newest of active, frozen and map shows, before, while and after a commit")
     func layers() throws {
         let rig = try cold(noise(64 << 10, 1))

@@ -58,6 +58,8 @@ ssize_t clinux_receive(int descriptor, void *buffer, size_t count);
 ssize_t clinux_receive_two(
     int descriptor, void *first, size_t first_count, void *second, size_t second_count);
 ssize_t clinux_send(int descriptor, const void *buffer, size_t count);
+// `pieces` points to `count` values laid out like struct iovec, at most UIO_MAXIOV (1,024).
+ssize_t clinux_send_pieces(int descriptor, const void *pieces, size_t count);
 
 // Names the calling thread (cut to 15 characters).
 void clinux_name_thread(const char *name);

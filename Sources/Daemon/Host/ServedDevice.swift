@@ -40,6 +40,12 @@ struct ServedDevice: BlockDevice, ~Copyable {
         volume.read(at: offset, into: buffer, tag: tag)
     }
 
+    mutating func view(
+        at offset: ByteOffset, count: Int, into pieces: inout MemoryPieces
+    ) -> Bool {
+        volume.view(at: offset, count: count, into: &pieces)
+    }
+
     @inline(__always)
     mutating func write(
         at offset: ByteOffset, payload: UnsafeRawBufferPointer, fua: Bool, tag: RequestTag
