@@ -66,10 +66,12 @@ def measure(servers, rounds, seconds, wanted):
                 continue
             order = servers[turn % len(servers):] + servers[: turn % len(servers)]
             for server in order:
+                server.prepare(LOAD)
                 one = load(server, arguments, exports, seconds)
                 results.setdefault(name, {}).setdefault(server.name, []).append(one)
         if not wanted or wanted in "flush":
             for server in servers:
+                server.prepare(LOAD)
                 one = load(server, FLUSH_ONE, 1, seconds)
                 many = load(server, FLUSH_MANY, 1, seconds)
                 per_server = results.setdefault("flush", {}).setdefault(server.name, [])

@@ -47,6 +47,9 @@ class Server:
             env={**os.environ, **(environment or {})}, text=True)
         self.pid = self.process.pid
 
+    def prepare(self, load):
+        """Called before each measurement, which does not count what it does."""
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -98,6 +101,7 @@ class Martlet(Server):
         self.store = os.path.join(work, name + "-store")
         self.cache = os.path.join(work, name + "-cache")
         self.exports = []
+        self.sizes = {}
         self.command = [
             *wrapper, binary, "run", "--store", "file://" + self.store, "--cache", self.cache,
             "--nbd", "unix:" + self.socket, "--api", "unix:" + self.api]
@@ -188,10 +192,20 @@ class Martlet(Server):
             name = f"bench{index}"
             self.put(name, bytes_)
             self.exports.append(name)
+            self.sizes[name] = bytes_
             write_all(load, self.socket, name, bytes_)
-        # Nobody packs what was filled while others are measured.
+        self.prepare(load)
+
+    def prepare(self, load):
+        """Every measurement begins alike: what was written is committed and its journal segments
+        are in stock again, so nobody packs while others are measured; and what reads will ask for
+        is in memory, as a peer's image is in the page cache."""
         for name in self.exports:
             self.drain(name)
+        for name in self.exports:
+            subprocess.run([load, "-u", self.socket, "-x", name, "-b", "131072", "-d", "8", "-q",
+                            "-n", str(self.sizes[name] // 131072)],
+                           check=True, stdout=subprocess.DEVNULL)
 
 
 def write_all(load, socket, export, size):
