@@ -170,6 +170,27 @@ private struct FuzzDevice: BlockDevice, ~Copyable {
         return .done
     }
 
+    /// Every other read that is large enough, as two pieces of the same bytes.
+    mutating func view(
+        at offset: ByteOffset, count: Int, into pieces: inout MemoryPieces
+    ) -> Bool {
+        let size = geometry.size.rawValue
+        guard offset.rawValue <= size, UInt64(count) <= size - offset.rawValue else { return false }
+        calls += 1
+        let half = count / 2
+        guard calls % 2 == 0, half > 0, count - half <= FuzzDevice.sevens.count else {
+            return false
+        }
+        guard let base = UnsafeRawPointer(FuzzDevice.sevens.baseAddress) else { return false }
+        return pieces.append(base, count: half) && pieces.append(base, count: count - half)
+    }
+
+    nonisolated(unsafe) private static let sevens: UnsafeMutableRawBufferPointer = {
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+        _ = bytes.initializeMemory(as: UInt8.self, repeating: 7)
+        return bytes
+    }()
+
     mutating func write(
         at offset: ByteOffset, payload: UnsafeRawBufferPointer, fua: Bool, tag: RequestTag
     ) -> Submission {
