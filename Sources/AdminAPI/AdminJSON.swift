@@ -4,6 +4,7 @@
 // The one shape of JSON on the API: snake_case, keys sorted, no escaped slashes. Bodies of requests
 // are taken apart by hand so that an unknown key or a wrong type is refused by its name.
 
+internal import Documents
 private import FoundationEssentials
 internal import Primitives
 
@@ -26,35 +27,16 @@ public enum AdminJSON {
     }
 }
 
-/// A request's JSON object. Each field is taken once; `finish` refuses what nobody took.
+/// A request's JSON object. Each field is taken once; `finish` refuses what nobody took. What could
+/// be read in two ways is refused: a key that is there twice, a whole number spelled as a fraction,
+/// text that is not UTF-8.
 struct JSONBody {
-    private enum Value: Decodable {
+    private enum Value {
         case null
         case boolean(Bool)
         case unsigned(UInt64)
         case number(Double)
         case text(String)
-        case other
-
-        init(from decoder: any Decoder) throws {
-            guard let container = try? decoder.singleValueContainer() else {
-                self = .other
-                return
-            }
-            if container.decodeNil() {
-                self = .null
-            } else if let flag = try? container.decode(Bool.self) {
-                self = .boolean(flag)
-            } else if let number = try? container.decode(UInt64.self) {
-                self = .unsigned(number)
-            } else if let number = try? container.decode(Double.self) {
-                self = .number(number)
-            } else if let text = try? container.decode(String.self) {
-                self = .text(text)
-            } else {
-                self = .other
-            }
-        }
     }
 
     private var fields: [String: Value]
@@ -67,10 +49,49 @@ struct JSONBody {
             fields = [:]
             return
         }
-        do {
-            fields = try JSONDecoder().decode([String: Value].self, from: Data(bytes))
+        do throws(DocumentError) {
+            fields = try Self.fields(of: bytes)
         } catch {
-            throw Self.refusal("it is not a JSON object", remedy: "send an object, or nothing")
+            var why = "it is not a JSON object"
+            if case .malformed(let offset, let detail) = error {
+                why += " as requests have it: \(detail), at byte \(offset)"
+            }
+            throw Self.refusal(why, remedy: "send one object with each key once, or nothing")
+        }
+    }
+
+    private static func fields(of bytes: [UInt8]) throws(DocumentError) -> [String: Value] {
+        var scanner = JSONScanner(bytes, strings: .any)
+        var fields: [String: Value] = [:]
+        try scanner.members { key, scanner throws(DocumentError) in
+            fields[key] = try Self.value(&scanner)
+        }
+        try scanner.end()
+        return fields
+    }
+
+    private static func value(_ scanner: inout JSONScanner) throws(DocumentError) -> Value {
+        switch try scanner.first() {
+        case UInt8(ascii: "\""): return .text(try scanner.string())
+        case UInt8(ascii: "n"):
+            try scanner.expect("null")
+            return .null
+        case UInt8(ascii: "t"):
+            try scanner.expect("true")
+            return .boolean(true)
+        case UInt8(ascii: "f"):
+            try scanner.expect("false")
+            return .boolean(false)
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+            let text = try scanner.number()
+            if let whole = UInt64(text) { return .unsigned(whole) }
+            guard let number = Double(text), number.isFinite else {
+                throw scanner.failure("a number beyond all bounds")
+            }
+            return .number(number)
+        case UInt8(ascii: "{"), UInt8(ascii: "["):
+            throw scanner.failure("no field holds an object or a list")
+        default: throw scanner.failure("expected a value")
         }
     }
 

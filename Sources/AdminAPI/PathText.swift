@@ -20,6 +20,7 @@ enum PathText {
     /// The keys whose value is `true`; refuses others than `known` and other values.
     static func flags(_ query: String, known: [String]) throws(UserError) -> Set<String> {
         var flags: Set<String> = []
+        var seen: Set<String> = []
         for pair in query.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let key = parts.first.map(String.init) ?? ""
@@ -28,6 +29,9 @@ enum PathText {
                     "unknown key \(key.prefix(64))",
                     remedy: known.isEmpty
                         ? "send none" : "known are " + known.joined(separator: ", "))
+            }
+            guard seen.insert(key).inserted else {
+                throw refusal("\(key) is there twice", remedy: "send it once")
             }
             switch parts.count == 2 ? parts[1] : "" {
             case "true": flags.insert(key)

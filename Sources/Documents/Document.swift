@@ -115,11 +115,16 @@ public struct MemberReader {
         return name
     }
 
-    /// A commit's number: never zero.
-    public mutating func sequence(_ key: String) throws(DocumentError) -> CommitSequence {
+    /// A document's number in its series: from 1.
+    public mutating func seriesNumber(_ key: String) throws(DocumentError) -> UInt64 {
         let number = try number(key)
         guard number > 0 else { throw badValue(key) }
-        return CommitSequence(number)
+        return number
+    }
+
+    /// A commit's number: never zero.
+    public mutating func sequence(_ key: String) throws(DocumentError) -> CommitSequence {
+        CommitSequence(try seriesNumber(key))
     }
 
     /// One of an enumeration's spellings.

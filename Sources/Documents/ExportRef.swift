@@ -59,36 +59,6 @@ public struct ExportDefinition: Equatable, Sendable {
     }
 }
 
-/// A commit by name, wherever a ref points at one. The token makes sure that it is that commit.
-public struct CommitPointer: Hashable, Sendable {
-    public let volume: VolumeID
-    public let sequence: CommitSequence
-    public let token: Token
-    /// The commit's own label, wall-clock seconds.
-    public let labelSeconds: UInt64
-
-    public init(volume: VolumeID, sequence: CommitSequence, token: Token, labelSeconds: UInt64) {
-        self.volume = volume
-        self.sequence = sequence
-        self.token = token
-        self.labelSeconds = labelSeconds
-    }
-
-    init(reading reader: inout MemberReader) throws(DocumentError) {
-        volume = try reader.identifier("volume")
-        sequence = try reader.sequence("sequence")
-        token = try reader.identifier("token")
-        labelSeconds = try reader.number("label")
-    }
-
-    var members: [String: JSONValue] {
-        [
-            "volume": .identifier(volume), "sequence": .scalar(sequence),
-            "token": .identifier(token), "label": .number(labelSeconds),
-        ]
-    }
-}
-
 /// What an export was forked from.
 public struct ExportOrigin: Equatable, Sendable {
     /// The source in its one canonical spelling: `export:NAME`, `snapshot:NAME@SEQ`, `tag:T`,
@@ -147,8 +117,7 @@ public struct ExportRef: Document {
 
     public init(reading reader: inout MemberReader) throws(DocumentError) {
         name = try reader.name("name")
-        number = try reader.number("n")
-        guard number > 0 else { throw reader.badValue("n") }
+        number = try reader.seriesNumber("n")
         volume = try reader.identifier("volume")
         state = try reader.choice("state")
         definition = try reader.object("request") { nested throws(DocumentError) in
@@ -176,9 +145,8 @@ public struct ExportRef: Document {
             "first_sequence": .scalar(firstSequence),
         ]
         if let origin {
-            var nested = origin.commit.members
-            nested["name"] = .string(origin.name)
-            members["origin"] = .object(nested)
+            members["origin"] = .object(
+                origin.commit.members(and: ["name": .string(origin.name)]))
         }
         return members
     }

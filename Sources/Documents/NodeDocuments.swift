@@ -34,8 +34,7 @@ public struct NodeBeat: Document {
 
     public init(reading reader: inout MemberReader) throws(DocumentError) {
         node = try reader.name("node")
-        number = try reader.number("n")
-        guard number > 0 else { throw reader.badValue("n") }
+        number = try reader.seriesNumber("n")
         address = try reader.text("address", limit: Self.addressBytesMax)
         labelSeconds = try reader.number("label")
         var volumes: [VolumeID] = []
@@ -74,8 +73,7 @@ public struct CondemnedSet: Document {
     }
 
     public init(reading reader: inout MemberReader) throws(DocumentError) {
-        run = try reader.number("run")
-        guard run > 0 else { throw reader.badValue("run") }
+        run = try reader.seriesNumber("run")
         commits = try Self.keys("commits", of: &reader)
         packs = try Self.keys("packs", of: &reader)
     }

@@ -5,6 +5,39 @@
 
 public import Primitives
 
+/// A commit by name, wherever a ref points at one. The token makes sure that it is that commit.
+public struct CommitPointer: Hashable, Sendable {
+    public let volume: VolumeID
+    public let sequence: CommitSequence
+    public let token: Token
+    /// The commit's own label, wall-clock seconds.
+    public let labelSeconds: UInt64
+
+    public init(volume: VolumeID, sequence: CommitSequence, token: Token, labelSeconds: UInt64) {
+        self.volume = volume
+        self.sequence = sequence
+        self.token = token
+        self.labelSeconds = labelSeconds
+    }
+
+    init(reading reader: inout MemberReader) throws(DocumentError) {
+        volume = try reader.identifier("volume")
+        sequence = try reader.sequence("sequence")
+        token = try reader.identifier("token")
+        labelSeconds = try reader.number("label")
+    }
+
+    /// The pointer's members beside those of the ref that holds it.
+    func members(and others: [String: JSONValue]) -> [String: JSONValue] {
+        var members = others
+        members["volume"] = .identifier(volume)
+        members["sequence"] = .scalar(sequence)
+        members["token"] = .identifier(token)
+        members["label"] = .number(labelSeconds)
+        return members
+    }
+}
+
 /// `refs/snapshots/<name>/<seq>`: created once.
 public struct SnapshotRef: Document {
     public static let kind = "snapshot"
@@ -27,8 +60,7 @@ public struct SnapshotRef: Document {
     }
 
     public var members: [String: JSONValue] {
-        var members = commit.members
-        members["name"] = .string(name.text)
+        var members = commit.members(and: ["name": .string(name.text)])
         if let tag { members["tag"] = .string(tag.text) }
         return members
     }
@@ -53,18 +85,15 @@ public struct TagRef: Document {
 
     public init(reading reader: inout MemberReader) throws(DocumentError) {
         tag = try reader.name("tag")
-        number = try reader.number("n")
-        guard number > 0 else { throw reader.badValue("n") }
+        number = try reader.seriesNumber("n")
         commit = try CommitPointer(reading: &reader)
         export = try reader.name("export")
     }
 
     public var members: [String: JSONValue] {
-        var members = commit.members
-        members["tag"] = .string(tag.text)
-        members["n"] = .number(number)
-        members["export"] = .string(export.text)
-        return members
+        commit.members(and: [
+            "tag": .string(tag.text), "n": .number(number), "export": .string(export.text),
+        ])
     }
 }
 
@@ -88,18 +117,15 @@ public struct BaseRef: Document {
 
     public init(reading reader: inout MemberReader) throws(DocumentError) {
         name = try reader.name("name")
-        number = try reader.number("n")
-        guard number > 0 else { throw reader.badValue("n") }
+        number = try reader.seriesNumber("n")
         commit = try CommitPointer(reading: &reader)
         source = try reader.text("source", limit: Self.sourceBytesMax)
     }
 
     public var members: [String: JSONValue] {
-        var members = commit.members
-        members["name"] = .string(name.text)
-        members["n"] = .number(number)
-        members["source"] = .string(source)
-        return members
+        commit.members(and: [
+            "name": .string(name.text), "n": .number(number), "source": .string(source),
+        ])
     }
 }
 
@@ -133,10 +159,9 @@ public struct ReaderRef: Document {
     }
 
     public var members: [String: JSONValue] {
-        var members = commit.members
-        members["id"] = .identifier(id)
-        members["node"] = .string(node.text)
-        members["purpose"] = .string(purpose.rawValue)
-        return members
+        commit.members(and: [
+            "id": .identifier(id), "node": .string(node.text),
+            "purpose": .string(purpose.rawValue),
+        ])
     }
 }
