@@ -84,8 +84,10 @@ asan:
 		$(SWIFT) test --skip-build --scratch-path .build-asan --sanitize=address
 
 tsan:
-	$(core) $(SWIFT) build $(job_flag) --build-tests --scratch-path .build-tsan --sanitize=thread
-	$(core) $(quiet_traps) $(SWIFT) test --skip-build --scratch-path .build-tsan --sanitize=thread
+	$(core) MARTLET_TSAN=1 $(SWIFT) build $(job_flag) --build-tests --scratch-path .build-tsan \
+		--sanitize=thread
+	$(core) MARTLET_TSAN=1 $(quiet_traps) $(SWIFT) test --skip-build --scratch-path .build-tsan \
+		--sanitize=thread
 
 # Every target of docs/PERFORMANCE.md in one run and one table; about ten minutes, on a quiet machine.
 bench: release

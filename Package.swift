@@ -7,12 +7,14 @@
 //
 // MARTLET_CORE=1 leaves out the targets that reach the HTTP stack (and their packages), so that the
 // core, the simulator, sanitizer runs and fuzzers build from clean in about a minute.
-// MARTLET_FUZZ=1 adds the libFuzzer executables.
+// MARTLET_FUZZ=1 adds the libFuzzer executables. MARTLET_TSAN=1 is for `make tsan`: Primitives.Lock
+// on a mutex that the thread sanitizer knows.
 
 import PackageDescription
 
 let coreOnly = Context.environment["MARTLET_CORE"] == "1"
 let withFuzzers = Context.environment["MARTLET_FUZZ"] == "1"
+let withThreadSanitizer = Context.environment["MARTLET_TSAN"] == "1"
 
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -26,8 +28,10 @@ let strict: [SwiftSetting] = [
 let product: [SwiftSetting] =
     strict + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
 
-func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: product)
+func module(
+    _ name: String, _ dependencies: [Target.Dependency] = [], _ settings: [SwiftSetting] = []
+) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: product + settings)
 }
 
 func tests(
@@ -50,7 +54,9 @@ var targets: [Target] = [
     systemLibrary("CXXHash", "libxxhash", "libxxhash-dev"),
     systemLibrary("CBLAKE3", "libblake3", "libblake3-dev"),
     .target(name: "CLinux"),
-    module("Primitives", ["CLZ4", "CZstd", "CXXHash", "CBLAKE3"]),
+    module(
+        "Primitives", ["CLZ4", "CZstd", "CXXHash", "CBLAKE3"],
+        withThreadSanitizer ? [.define("MARTLET_TSAN")] : []),
 ]
 
 // MARK: Row 1: vocabulary

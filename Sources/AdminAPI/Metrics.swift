@@ -4,6 +4,7 @@
 // Numbers for monitoring, and their text form (Prometheus exposition format 0.0.4). Families are
 // built when somebody asks: nothing on the data path knows of this file.
 
+private import Primitives
 private import Synchronization
 
 /// One metric name with its samples.
@@ -88,7 +89,7 @@ public final class RequestCounters: Sendable {
     /// Methods are the client's text: only known ones become labels, so that the table stays small.
     private static let methods: Set<String> = ["GET", "PUT", "POST", "DELETE", "HEAD"]
 
-    private let counts = Mutex<[Key: UInt64]>([:])
+    private let counts = Lock<[Key: UInt64]>([:])
 
     public init() {}
 

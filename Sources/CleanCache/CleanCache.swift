@@ -24,8 +24,8 @@ public struct CleanCacheStatistics: Equatable, Sendable {
 /// The cache. Calls may come from any thread and never block for long.
 public final class CleanCache: Sendable {
     private final class Stripe: Sendable {
-        let queue: Mutex<S3FIFO>
-        init(capacityBytes: Int) { queue = Mutex(S3FIFO(capacityBytes: capacityBytes)) }
+        let queue: Lock<S3FIFO>
+        init(capacityBytes: Int) { queue = Lock(S3FIFO(capacityBytes: capacityBytes)) }
     }
 
     private let stripes: [Stripe]

@@ -18,7 +18,7 @@ final class BeatBook: Sendable {
         /// Nil until the store was asked.
         var own: UInt64?
     }
-    let state = Mutex(State())
+    let state = Lock(State())
     /// One beat at a time.
     let writing = NameLocks<String>()
 }
@@ -90,7 +90,7 @@ extension ControlPlane {
 
     /// Commits every volume that runs for writing. Names and reasons of those that failed.
     public func drainAll(run: JobRunner = sequentially) -> [String: UserError] {
-        let failed = Mutex<[String: UserError]>([:])
+        let failed = Lock<[String: UserError]>([:])
         run(
             table.writers.map { name, served in
                 {
@@ -108,7 +108,7 @@ extension ControlPlane {
     public func shutdown(
         deadline: Instant, run: JobRunner = sequentially
     ) -> ShutdownReport {
-        let report = Mutex(ShutdownReport())
+        let report = Lock(ShutdownReport())
         run(
             table.writers.map { name, served in
                 {

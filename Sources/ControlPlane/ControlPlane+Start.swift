@@ -113,7 +113,7 @@ extension ControlPlane {
             guard name != last, number > table.ref(name)?.number ?? 0 else { continue }
             newest.append((key, .export(name)))
         }
-        let failure = Mutex<UserError?>(nil)
+        let failure = Lock<UserError?>(nil)
         run(
             newest.map { entry in
                 { [table] in

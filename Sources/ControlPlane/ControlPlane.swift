@@ -54,7 +54,7 @@ public final class ControlPlane<Host: VolumeHost, Store: ObjectStore>: Sendable 
     /// Taken inside `locks`, never the other way round.
     let viewLocks = NameLocks<String>()
     let beats = BeatBook()
-    private let random: Mutex<any RandomSource>
+    private let random: Lock<any RandomSource>
 
     /// Changes of one ref that others may make between our reading and our writing of it.
     static var changesMax: Int { 16 }
@@ -69,7 +69,7 @@ public final class ControlPlane<Host: VolumeHost, Store: ObjectStore>: Sendable 
         self.store = store
         self.host = host
         self.clock = clock
-        self.random = Mutex(random)
+        self.random = Lock(random)
     }
 
     // MARK: Shared by the operations

@@ -22,7 +22,7 @@ final class ExportTable: Sendable {
         var views: [ServedVolume: View] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// Keeps the newer of what is known and `ref`.
     func learn(_ ref: ExportRef) {

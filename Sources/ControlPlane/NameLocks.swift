@@ -9,7 +9,7 @@ import Synchronization
 
 final class NameLocks<Name: Hashable & Comparable & Sendable>: Sendable {
     private final class Gate: Sendable {
-        let mutex = Mutex(())
+        let lock = Lock(())
     }
 
     private struct Entry {
@@ -18,7 +18,7 @@ final class NameLocks<Name: Hashable & Comparable & Sendable>: Sendable {
         var users: Int
     }
 
-    private let gates = Mutex<[Name: Entry]>([:])
+    private let gates = Lock<[Name: Entry]>([:])
 
     /// Runs `body` while no other operation on any of `names` runs. Not to be nested.
     func withLock<Value: Sendable>(
@@ -33,7 +33,7 @@ final class NameLocks<Name: Hashable & Comparable & Sendable>: Sendable {
         guard let name = names.first else { return try body() }
         let gate = enter(name)
         defer { leave(name) }
-        return try gate.mutex.withLock { _ throws(UserError) -> Value in
+        return try gate.lock.withLock { _ throws(UserError) -> Value in
             try withLock(names.dropFirst(), body)
         }
     }

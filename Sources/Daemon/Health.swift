@@ -3,6 +3,7 @@
 //
 // Why the daemon is not ready, as a set of reasons that come and go.
 
+import Primitives
 import Synchronization
 
 /// The reasons, by what they are about. Any thread.
@@ -15,7 +16,7 @@ final class Health: Sendable {
         static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
     }
 
-    private let table = Mutex<[Subject: String]>([.starting: "the daemon is starting"])
+    private let table = Lock<[Subject: String]>([.starting: "the daemon is starting"])
 
     /// Sets or, with nil, removes the reason.
     func set(_ subject: Subject, _ reason: String?) {

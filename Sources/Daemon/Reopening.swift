@@ -29,7 +29,7 @@ final class Reopening: Sendable {
     private let hands: Hands
     private let logger: Logger
     /// What the store was away for.
-    private let waiting = Mutex<[Work]>([])
+    private let waiting = Lock<[Work]>([])
 
     init(control: DaemonControl, hands: Hands, logger: Logger) {
         self.control = control

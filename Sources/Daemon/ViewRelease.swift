@@ -5,12 +5,13 @@
 // exist before the control plane does, hence the late introduction.
 
 import ControlPlane
+import Primitives
 import Shard
 import Synchronization
 
 final class ViewRelease: Sendable {
     private let hands: Hands
-    private let control = Mutex<DaemonControl?>(nil)
+    private let control = Lock<DaemonControl?>(nil)
 
     init(hands: Hands) { self.hands = hands }
 

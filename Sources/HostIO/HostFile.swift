@@ -7,6 +7,7 @@
 
 import CLinux
 public import Glibc
+import Primitives
 import Synchronization
 
 /// An open file of the host. Thread-safe: the kernel orders what overlaps, we keep no position.
@@ -14,7 +15,7 @@ public final class HostFile: BlockFile {
     private let descriptor: Int32
     private let path: String
     /// The one mapping of this file, made on first request.
-    private let view = Mutex<MappedView?>(nil)
+    private let view = Lock<MappedView?>(nil)
     /// Set once the file system refused RWF_NOWAIT, so that the call is not made in vain again.
     /// Relaxed: it is a hint and publishes nothing.
     private let refusesNoWait = Atomic<Bool>(false)

@@ -66,12 +66,12 @@ public final class VolatileDisk: Sendable {
         case journaled
     }
 
-    let state: Mutex<VolatileState>
+    let state: Lock<VolatileState>
 
     public init(
         seed: UInt64 = 1, capacityBytes: UInt64 = 1 << 50, names: NameRule = .independent
     ) {
-        state = Mutex(VolatileState(seed: seed, capacityBytes: capacityBytes, names: names))
+        state = Lock(VolatileState(seed: seed, capacityBytes: capacityBytes, names: names))
     }
 
     // MARK: Power

@@ -83,7 +83,7 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
     public let segmentPages: Int
     public let budgetBytes: UInt64
     private let freeMax: Int
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     /// `directory` is <cache>/segments. Nothing is touched before `prepare`.
     public init(
@@ -95,7 +95,7 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
         self.segmentPages = segmentPages
         self.budgetBytes = budgetBytes
         freeMax = freeSegmentsMax
-        state = Mutex(State(random: random))
+        state = Lock(State(random: random))
     }
 
     private var segmentBytes: UInt64 { UInt64(segmentPages * Limits.grainBytes) }

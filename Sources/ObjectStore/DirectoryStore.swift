@@ -21,7 +21,7 @@ public final class DirectoryStore<Storage: StorageDirectory>: ObjectStore {
     public let url: String
     let root: Storage
     private let token: Token
-    private let writer = Mutex(Writer())
+    private let writer = Lock(Writer())
     /// Numbers staged files. Relaxed: only uniqueness matters.
     private let stagedCount = Atomic<UInt64>(0)
 

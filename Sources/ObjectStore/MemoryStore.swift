@@ -10,7 +10,7 @@ import Synchronization
 /// The store. Thread-safe by one lock.
 public final class MemoryStore: ObjectStore {
     public let url: String
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let latency: (@Sendable (StoreOperation, _ key: String, _ bytes: Int) -> Void)?
 
     private struct Late {
@@ -41,7 +41,7 @@ public final class MemoryStore: ObjectStore {
     ) {
         self.url = url
         self.latency = latency
-        state = Mutex(
+        state = Lock(
             State(
                 objects: objects, keys: objects.keys.sorted(), random: SplitMix64(seed: seed)))
     }

@@ -43,7 +43,7 @@ public final class RetryingStore<Base: ObjectStore, Time: Clock, Random: RandomS
     public var url: String { base.url }
     private let policy: RetryPolicy
     private let clock: Time
-    private let random: Mutex<Random>
+    private let random: Lock<Random>
     private let pause: Pause
     /// Relaxed: a statistic.
     private let retryCount = Atomic<UInt64>(0)
@@ -55,7 +55,7 @@ public final class RetryingStore<Base: ObjectStore, Time: Clock, Random: RandomS
         self.base = base
         self.policy = policy
         self.clock = clock
-        self.random = Mutex(random)
+        self.random = Lock(random)
         self.pause = pause
     }
 

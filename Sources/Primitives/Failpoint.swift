@@ -28,7 +28,7 @@ public enum Failpoint: String, CaseIterable, Sendable {
     }
 
     private static let isArmed = Atomic<Bool>(false)
-    private static let plan = Mutex<Plan?>(nil)
+    private static let plan = Lock<Plan?>(nil)
 
     /// Runs `action` when `place` is passed for the `pass`th time from now on. One place at a time.
     public static func arm(

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // A mutex with a condition, for the two places where a thread has to wait for another: a full
-// mailbox and a worker without work. Everything else takes `Synchronization.Mutex` or one atomic.
+// mailbox and a worker without work. Everything else takes a `Lock` or one atomic.
 
 import Glibc
 

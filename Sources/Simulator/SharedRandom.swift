@@ -10,8 +10,8 @@ import Synchronization
 /// Thread-safe; copies share the stream.
 struct SharedRandom: RandomSource {
     private final class Stream: Sendable {
-        let source: Mutex<SplitMix64>
-        init(seed: UInt64) { source = Mutex(SplitMix64(seed: seed)) }
+        let source: Lock<SplitMix64>
+        init(seed: UInt64) { source = Lock(SplitMix64(seed: seed)) }
     }
 
     private let stream: Stream

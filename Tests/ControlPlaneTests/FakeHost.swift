@@ -16,7 +16,7 @@ import Synchronization
 
 /// Which content a digest stands for, for all hosts of a test.
 final class ContentBook: Sendable {
-    private let contents = Mutex<[Hash128: [UInt64]]>([Commit.emptyDigest: []])
+    private let contents = Lock<[Hash128: [UInt64]]>([Commit.emptyDigest: []])
 
     func digest(of content: [UInt64]) -> Hash128 {
         if content.isEmpty { return Commit.emptyDigest }
@@ -49,14 +49,14 @@ final class FakeHost: VolumeHost {
         var failsAttach = false
     }
 
-    let state: Mutex<State>
+    let state: Lock<State>
     let store: MemoryStore
     let book: ContentBook
 
     init(store: MemoryStore, book: ContentBook, seed: UInt64) {
         self.store = store
         self.book = book
-        state = Mutex(State(random: SplitMix64(seed: seed)))
+        state = Lock(State(random: SplitMix64(seed: seed)))
     }
 
     static func failure(_ kind: UserError.Kind, _ why: String) -> UserError {

@@ -28,7 +28,7 @@ final class SharedStore: Sendable {
             var requestsLeft = 0
             var body: (@Sendable () -> Void)?
         }
-        let state = Mutex(State())
+        let state = Lock(State())
 
         func request() {
             let body = state.withLock { state -> (@Sendable () -> Void)? in

@@ -17,7 +17,7 @@ final class FakeAdminService: AdminService {
         var reasons: [String] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     var calls: [String] { state.withLock { $0.calls } }
 

@@ -32,7 +32,7 @@ final class DeviceScript: Sendable {
         var fuaCount = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     func update<Result: Sendable>(_ body: (inout State) -> Result) -> Result {
         state.withLock { body(&$0) }

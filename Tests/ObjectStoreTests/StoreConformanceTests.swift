@@ -214,7 +214,7 @@ struct StoreConformanceTests {
         defer { withExtendedLifetime(opened) {} }
         let store = opened.store
         for round in 0..<20 {
-            let winners = Mutex<[UInt8]>([])
+            let winners = Lock<[UInt8]>([])
             let threads = try RacingThreads(count: 8) { index in
                 let body = [UInt8](repeating: UInt8(index), count: 5000)
                 if try store.putIfAbsent("race/\(round)/key", body) == .created {

@@ -76,7 +76,7 @@ struct WrapperTests {
     func retries() throws {
         let base = MemoryStore()
         let clock = ManualClock()
-        let pauses = Mutex<[UInt64]>([])
+        let pauses = Lock<[UInt64]>([])
         let policy = RetryPolicy(
             attemptsMax: 5, firstPauseNanoseconds: 100, pauseNanosecondsMax: 300)
         let store = RetryingStore(

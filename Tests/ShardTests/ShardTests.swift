@@ -14,7 +14,7 @@ import Testing
 
 /// What the test sees of a handler.
 final class Journal: Sendable {
-    let lines = Mutex<[String]>([])
+    let lines = Lock<[String]>([])
     let turns = Atomic<Int>(0)
     func note(_ line: String) { lines.withLock { $0.append(line) } }
     var all: [String] { lines.withLock { $0 } }
@@ -232,7 +232,7 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
     @Test("runs all that was queued before it stops, and refuses the rest")
     func drains() {
         let pool = WorkerPool(threads: 3, name: "work", capacity: 8)
-        let count = Mutex(0)
+        let count = Lock(0)
         for _ in 0..<200 { #expect(pool.submit { count.withLock { $0 += 1 } }) }
         pool.stop()
         #expect(count.withLock { $0 } == 200)
@@ -243,7 +243,7 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
     @Test("says no instead of blocking when its queue is full")
     func bounded() {
         let pool = WorkerPool(threads: 1, name: "work", capacity: 2)
-        let gate = Mutex(false)
+        let gate = Lock(false)
         let block: @Sendable () -> Void = { while !gate.withLock({ $0 }) { usleep(500) } }
         var accepted = 0
         while pool.trySubmit(block) {

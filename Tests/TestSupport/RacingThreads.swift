@@ -5,11 +5,12 @@
 // pool.
 
 import Foundation
+import Primitives
 import Synchronization
 
 /// Threads that run one body each and are joined once. The first error is thrown at the join.
 public final class RacingThreads: Sendable {
-    private let failure = Mutex<(any Error)?>(nil)
+    private let failure = Lock<(any Error)?>(nil)
     private let done = DispatchGroup()
 
     public init(count: Int, _ body: @escaping @Sendable (_ index: Int) throws -> Void) throws {

@@ -54,6 +54,15 @@ enum BanRules {
         Ban(text: "fatalError(", instead: "a precondition for our bugs, a throw for the world"),
     ]
 
+    private static let lock =
+        "take Primitives.Lock: the thread sanitizer does not know the toolchain's mutex"
+
+    /// Locks past the one of the project, in `Sources` and `Tests`.
+    static let locks: [Ban] = [
+        Ban(text: "Mutex(", instead: lock), Ban(text: "Mutex<", instead: lock),
+    ]
+    static let lockFile = "Sources/Primitives/Lock.swift"
+
     /// Words that mark unfinished work, in pieces so that this file may hold them.
     static let unfinished = ["TO" + "DO", "FIX" + "ME", "X" + "XX"]
 
@@ -63,6 +72,7 @@ enum BanRules {
         if let module = source.module, !ambientAllowed.contains(module) {
             findings += hits(of: ambient, in: source)
         }
+        if source.path != lockFile { findings += hits(of: locks, in: source) }
         return findings + unfinishedMarks(source) + unconfined(source)
     }
 

@@ -49,6 +49,16 @@ struct BanRulesTests {
         #expect(findings(line, path: "Tests/JournalTests/A.swift").count == 1)
     }
 
+    @Test(
+        "refuses a mutex that the thread sanitizer does not know, in tests too",
+        arguments: ["let a = Mutex(0)", "let a: Mutex<Int>", "let a: Synchronization.Mutex<Int>"])
+    func locks(line: String) {
+        #expect(findings(line).count == 1)
+        #expect(findings(line, path: "Tests/JournalTests/A.swift").count == 1)
+        #expect(findings(line, path: "Sources/Primitives/Lock.swift").isEmpty)
+        #expect(findings("let a = HostMutex(0)").isEmpty)
+    }
+
     @Test("refuses marks of unfinished work in comments", arguments: BanRules.unfinished)
     func unfinished(mark: String) {
         #expect(findings("let a = 1 // \(mark): later").count == 1)

@@ -34,8 +34,8 @@ struct EngineShape {
 /// A stream of chance that copies share, so that no token is drawn twice.
 struct SharedStream: RandomSource {
     private final class Source: Sendable {
-        let words: Mutex<SplitMix64>
-        init(seed: UInt64) { words = Mutex(SplitMix64(seed: seed)) }
+        let words: Lock<SplitMix64>
+        init(seed: UInt64) { words = Lock(SplitMix64(seed: seed)) }
     }
     private let source: Source
 

@@ -5,11 +5,12 @@
 // give answers and never wait. Deadlines are watched by the shard, which sees the time pass anyway.
 
 import Dispatch
+import Primitives
 import Synchronization
 
 /// A value that one thread gives, once, and another waits for.
 final class Answer<Value: Sendable>: Sendable {
-    private let value = Mutex<Value?>(nil)
+    private let value = Lock<Value?>(nil)
     private let arrived = DispatchSemaphore(value: 0)
 
     /// Called exactly once.

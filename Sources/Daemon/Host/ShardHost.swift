@@ -46,7 +46,7 @@ final class ShardHost: VolumeHost {
 
     let parts: HostParts
     private let shards: [Shard<VolumeShard>]
-    private let locations = Mutex<[ServedVolume: Location]>([:])
+    private let locations = Lock<[ServedVolume: Location]>([:])
 
     init(
         _ parts: HostParts, shards count: Int, sessions: SessionOptions,
