@@ -247,6 +247,7 @@ if withFuzzers {
         .target(name: "FuzzSupport", path: "Fuzz/FuzzSupport", swiftSettings: strict),
         fuzzer("FuzzCanary", ["Formats"]),
         fuzzer("FuzzCommit", ["Formats"]),
+        fuzzer("FuzzDocuments", ["Documents"]),
         fuzzer("FuzzFrame", ["Formats"]),
         fuzzer("FuzzNBD", ["BlockDevice", "CLinux", "NBDProtocol", "NBDServer", "Shard"]),
         fuzzer("FuzzJournal", ["Formats"]),

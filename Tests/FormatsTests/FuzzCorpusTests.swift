@@ -22,7 +22,13 @@ struct FuzzSeed: Sendable, CustomTestStringConvertible {
             .standardized
     }
 
-    static let all: [FuzzSeed] = GoldenCase.all.flatMap { golden in
+    static let all: [FuzzSeed] = binary + documents
+
+    private static let documents: [FuzzSeed] = DocumentCase.all.map { sample in
+        FuzzSeed(target: "FuzzDocuments", name: sample.name, bytes: sample.encoded)
+    }
+
+    private static let binary: [FuzzSeed] = GoldenCase.all.flatMap { golden in
         switch golden.name.prefix(4) {
         case "fram": [FuzzSeed(target: "FuzzFrame", name: golden.name, bytes: golden.encoded)]
         case "node": [FuzzSeed(target: "FuzzNode", name: golden.name, bytes: golden.encoded)]
