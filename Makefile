@@ -11,6 +11,7 @@ JOBS ?=
 T ?= 60
 TARGET ?=
 E2E ?=
+SUITES ?=
 # First seed of a simulation, and how many.
 SEED ?= 1
 N ?= 1000
@@ -83,11 +84,9 @@ asan:
 	$(core) $(quiet_traps) ASAN_OPTIONS=detect_leaks=0 \
 		$(SWIFT) test --skip-build --scratch-path .build-asan --sanitize=address
 
+# SUITES: which; empty: all.
 tsan:
-	$(core) MARTLET_TSAN=1 $(SWIFT) build $(job_flag) --build-tests --scratch-path .build-tsan \
-		--sanitize=thread
-	$(core) MARTLET_TSAN=1 $(quiet_traps) $(SWIFT) test --skip-build --scratch-path .build-tsan \
-		--sanitize=thread
+	JOBS=$(JOBS) scripts/tsan.sh "$(SUITES)"
 
 # Every target of docs/PERFORMANCE.md in one run and one table; about ten minutes, on a quiet machine.
 bench: release

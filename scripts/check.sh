@@ -29,8 +29,7 @@ step tidy-build "${core[@]}" swift build --build-tests --scratch-path .build-cor
 step tidy "${core[@]}" swift test --skip-build --scratch-path .build-core --filter TidyTests
 
 # What `make -j run` builds must wait for what setup installs: the order is in make's own database.
-ordered() { make -pn run 2>/dev/null | grep -Eq '^release:.*\| setup$'; }
-step make-order ordered
+step make-order bash -c "make -pn run 2>/dev/null | grep -Eq '^release:.*[|] setup\$'"
 
 mapfile -t shell_files < <(git ls-files 'scripts/*.sh' 'Benchmarks/*.sh' .ci/run)
 if command -v shellcheck >/dev/null; then

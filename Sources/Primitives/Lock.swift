@@ -4,7 +4,7 @@
 // The one lock of the project. It is the toolchain's mutex, except under the thread sanitizer: that
 // one cannot see into the toolchain's futex and would take every use of it for a race, so `make
 // tsan` builds a twin on a mutex that it knows. See
-// docs/decisions/0009-a-lock-that-the-sanitizer-knows.md.
+// docs/decisions/0013-a-lock-that-the-sanitizer-knows.md.
 
 #if MARTLET_TSAN
     import Glibc
