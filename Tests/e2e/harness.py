@@ -189,7 +189,7 @@ class Daemon:
         self.out = f"{self.directory}/daemon.out"
         self.environment = dict(environment or {})
         self.config = config
-        self.machine_id = machine_id
+        self.machine_id = machine_id or this_machine()
         self.process = None
         self.starts = 0
         Daemon.all.append(self)
@@ -353,16 +353,33 @@ class Daemon:
         return f"nbd+unix:///{name}?socket={self.nbd}"
 
 
+def this_machine():
+    """The id that daemons pretend without one of their own: none, where the machine has one. A bare
+    system has not; a daemon's own would be lost with its cache, and the next be a stranger."""
+    try:
+        has_one = os.path.getsize("/etc/machine-id") > 0
+    except OSError:
+        has_one = False
+    return None if has_one or os.geteuid() != 0 else "e2e0" * 8
+
+
 def pretend_machine(machine_id, directory):
     """In a child before exec: a machine id of its own, by a mount that only it sees."""
-    path = f"{directory}/machine-id"
-    with open(path, "w") as file:
-        file.write(machine_id + "\n")
+    file, target = f"{directory}/machine-id", "/etc/machine-id"
+    source = file
+    if not os.path.exists(target):
+        # No file to mount over: a copy of the folder with the file in it.
+        source, target = f"{directory}/etc", "/etc"
+        if not os.path.exists(source):
+            shutil.copytree(target, source, symlinks=True)
+        file = f"{source}/machine-id"
+    with open(file, "w") as out:
+        out.write(machine_id + "\n")
     new_namespace, bind, recursive, private = 0x00020000, 4096, 16384, 1 << 18
     if libc.unshare(new_namespace) != 0:
         os._exit(126)
     libc.mount(b"none", b"/", None, recursive | private, None)
-    if libc.mount(path.encode(), b"/etc/machine-id", None, bind, None) != 0:
+    if libc.mount(source.encode(), target.encode(), None, bind, None) != 0:
         os._exit(126)
 
 
