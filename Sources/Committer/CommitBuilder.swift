@@ -18,11 +18,13 @@ internal import VolumeMap
 public struct CommitBuilder<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
     private let store: Store
     private let cache: CleanCache
+    private let uploads: PackUploads
 
     /// `store` decides about retries: what it throws ends the build.
-    public init(store: Store, cache: CleanCache) {
+    public init(store: Store, cache: CleanCache, uploads: PackUploads = .none) {
         self.store = store
         self.cache = cache
+        self.uploads = uploads
     }
 
     /// Verifies the frozen journal, packs what changed, PUTs the packs, and encodes the commit.
@@ -48,11 +50,16 @@ public struct CommitBuilder<Storage: StorageDirectory, Store: ObjectStore>: Send
                 digest: Commit.emptyDigest)
         } else {
             var pass = CommitPass(
-                inputs: inputs, store: store, cache: cache,
+                inputs: inputs, store: store, uploads: uploads, cache: cache,
                 fetcher: MapFetcher(store: store, cache: cache, meter: meter), random: random)
             defer { random = pass.sink.random }
-            try pass.run()
-            tables = try pass.finish()
+            do throws(CommitError) {
+                try pass.run()
+                tables = try pass.finish()
+            } catch {
+                pass.sink.abandon()
+                throw error
+            }
             statistics = pass.sink.statistics
         }
         let commit = Self.commit(inputs, tables)

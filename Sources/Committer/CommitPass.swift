@@ -29,7 +29,7 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
     var grains: Int { parent.grainsPerBlock }
 
     init(
-        inputs: CommitInputs<Storage>, store: Store, cache: CleanCache,
+        inputs: CommitInputs<Storage>, store: Store, uploads: PackUploads, cache: CleanCache,
         fetcher: MapFetcher<Store>, random: Random
     ) {
         self.inputs = inputs
@@ -42,7 +42,8 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
             names: .init(
                 volume: parent.commit.volume, epoch: inputs.epoch, sequence: inputs.sequence,
                 settings: inputs.settings, grains: parent.grainsPerBlock),
-            store: store, cache: cache, packs: PackLedger(parent: parent, fetcher: fetcher),
+            store: store, uploads: uploads, cache: cache,
+            packs: PackLedger(parent: parent, fetcher: fetcher),
             chunks: ChunkLedger(parent: parent, fetcher: fetcher), random: random)
         blockCount = Root.blocks(of: inputs.newSize, blockBytes: parent.blockBytes)
     }

@@ -27,23 +27,25 @@ struct GrainSource<Storage: StorageDirectory> {
         grains = grainsPerBlock
     }
 
-    /// Overwrites `block` with zeros and lays the leaf's grains into it. `realGrains` of them are
+    /// Lays the leaf's grains into `block`, and zeros where it has none. `realGrains` of them are
     /// inside the volume; those past its end count as written zeros.
     func fill(
         _ block: UnsafeMutableRawBufferPointer, from leaf: UnsafePointer<UInt32>, realGrains: Int
     ) throws(CommitError) -> WrittenGrains {
-        block.initializeMemory(as: UInt8.self, repeating: 0)
         var mask = GrainMask()
         var written = 0
         var grain = 0
         while grain < grains {
             let raw = leaf[grain]
             guard raw != 0 else {
+                Self.clear(block, grain)
                 grain += 1
                 continue
             }
             var end = grain + 1
-            if raw != JournalPage.zeroMark {
+            if raw == JournalPage.zeroMark {
+                Self.clear(block, grain)
+            } else {
                 // Consecutive pages of one segment: page numbers rise with the grains.
                 while end < grains, leaf[end] != JournalPage.zeroMark,
                     leaf[end] == raw + UInt32(end - grain)
@@ -55,6 +57,12 @@ struct GrainSource<Storage: StorageDirectory> {
             grain = end
         }
         return WrittenGrains(mask: mask, isWhole: written == realGrains)
+    }
+
+    private static func clear(_ block: UnsafeMutableRawBufferPointer, _ grain: Int) {
+        let start = grain * Limits.grainBytes
+        _ = UnsafeMutableRawBufferPointer(rebasing: block[start..<(start + Limits.grainBytes)])
+            .initializeMemory(as: UInt8.self, repeating: 0)
     }
 
     private func read(

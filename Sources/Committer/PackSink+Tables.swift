@@ -88,7 +88,7 @@ extension PackSink {
         let digest =
             chunks.isChanged
             ? try chunks.volumeDigest(of: chunkList, changed: chunkPages) : parent.commit.digest
-        try close()
+        try close(isLast: true)
         return CommitTables(
             chunkPages: chunkList, packPages: packList, slotCount: counted.slotCount,
             digest: digest)

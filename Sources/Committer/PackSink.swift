@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // Where a commit's frames, nodes and pages go: one pack is open at a time, and it is PUT when its
-// frames reach the target, or its nodes half of that. Nodes wait until then, because a pack holds
-// them behind its frames; their places become known when it closes. Memory is bounded by one pack,
-// not by a commit.
+// frames reach the target, or its nodes half of that, while the next is filled. Nodes wait until
+// then, because a pack holds them behind its frames; their places become known when it closes.
+// Memory is bounded by two packs, not by a commit.
 //
 //   frame, frame, … node, node, …   ─▶ PUT, next pack …   last pack: … pages, index ─▶ PUT
 
@@ -41,6 +41,9 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
 
     private let names: Names
     private let store: Store
+    private let uploads: PackUploads
+    /// The pack that is on its way while the next is filled.
+    private var sending: PackSending?
     let cache: CleanCache
     var writer: PackWriter?
     /// The open pack's slot; nil as long as it holds nothing but pages.
@@ -53,11 +56,12 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
     private var stored: [Hash128: FramePointer] = [:]
 
     init(
-        names: Names, store: Store, cache: CleanCache, packs: PackLedger<Store>,
-        chunks: ChunkLedger<Store>, random: Random
+        names: Names, store: Store, uploads: PackUploads, cache: CleanCache,
+        packs: PackLedger<Store>, chunks: ChunkLedger<Store>, random: Random
     ) {
         self.names = names
         self.store = store
+        self.uploads = uploads
         self.cache = cache
         self.packs = packs
         self.chunks = chunks
@@ -114,6 +118,9 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
     /// Members whose index still comes with one suffix read, or nearly.
     private static var membersMax: Int { 1 << 16 }
 
+    /// Headers, nodes and the index of a pack of large blocks.
+    private static var packOverheadBytes: Int { 1 << 20 }
+
     private var isCrowded: Bool { (writer?.memberCount ?? 0) >= Self.membersMax }
 
     /// The slot of the open pack, which is opened if need be.
@@ -130,7 +137,8 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
             volume: names.volume, epoch: names.epoch, sequence: names.sequence, number: number,
             token: Token.random(from: &random))
         number += 1
-        writer = PackWriter(pack: pack)
+        writer = PackWriter(
+            pack: pack, expectedBytes: names.settings.targetBytes + Self.packOverheadBytes)
         return pack
     }
 
@@ -151,10 +159,13 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         nodeBytes = 0
     }
 
-    /// PUTs the open pack.
-    mutating func close() throws(CommitError) {
+    /// Sends the open pack. The last one is in the store on return, with all before it.
+    mutating func close(isLast: Bool = false) throws(CommitError) {
         placeNodes()
-        guard let open = writer.take() else { return }
+        guard let open = writer.take() else {
+            if isLast { try settle() }
+            return
+        }
         if let slot { packs.setBytes(open.byteCount, of: slot) }
         slot = nil
         frameBytes = 0
@@ -162,20 +173,50 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         let bytes = open.finish()
         statistics.packs += 1
         statistics.packBytes += bytes.count
-        try put(key, bytes)
-        Failpoint.commitAfterPack.hit()
+        if isLast {
+            // Nothing is left to do meanwhile.
+            try Self.put(key, bytes, to: store)
+            try settle()
+        } else {
+            try settle()
+            try send(key, bytes)
+        }
     }
+
+    private mutating func send(_ key: String, _ bytes: [UInt8]) throws(CommitError) {
+        let sending = PackSending()
+        let isElsewhere = uploads.start { [store] in
+            sending.end { () throws(CommitError) in try Self.put(key, bytes, to: store) }
+        }
+        if isElsewhere {
+            self.sending = sending
+        } else {
+            try Self.put(key, bytes, to: store)
+        }
+    }
+
+    /// Waits until no pack is on its way. Fails as its PUT failed.
+    private mutating func settle() throws(CommitError) {
+        guard let sending = sending.take() else { return }
+        try sending.wait()
+    }
+
+    /// After a failure: nothing of a build that ended may reach the store later.
+    mutating func abandon() { try? settle() }
 
     /// The key holds a random token of ours: if it is taken, then by an earlier try of this very
     /// call whose answer was lost.
-    private func put(_ key: String, _ bytes: [UInt8]) throws(CommitError) {
+    private static func put(
+        _ key: String, _ bytes: [UInt8], to store: Store
+    ) throws(CommitError) {
+        let isThere: Bool
         do throws(ObjectStoreError) {
             switch try store.putIfAbsent(key, bytes) {
-            case .created: return
-            case .exists:
-                if try store.head(key) == UInt64(bytes.count) { return }
+            case .created: isThere = true
+            case .exists: isThere = try store.head(key) == UInt64(bytes.count)
             }
         } catch { throw .store(error) }
-        throw .packClash(key: key)
+        guard isThere else { throw .packClash(key: key) }
+        Failpoint.commitAfterPack.hit()
     }
 }

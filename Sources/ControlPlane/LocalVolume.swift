@@ -70,8 +70,17 @@ struct LocalVolume<Storage: StorageDirectory>: Sendable {
 
     func export() throws(HostIOError) -> ExportRef? { try document(Self.exportName) }
 
+    /// Durable on return. What is there already is not written again: a start with thousands of
+    /// volumes would wait for as many syncs. Where a kill came between the name and its sync, a
+    /// power cut may bring back an older ref, which the store corrects.
     func write(_ export: ExportRef) throws(HostIOError) {
-        try directory.replaceDurably(Self.exportName, with: export.encoded)
+        let bytes = export.encoded
+        if let kept = try? directory.readAll(Self.exportName, limit: ExportRef.bytesMax),
+            kept == bytes
+        {
+            return
+        }
+        try directory.replaceDurably(Self.exportName, with: bytes)
     }
 
     /// Why the volume is closed for writing. A mark that cannot be read closes it too.

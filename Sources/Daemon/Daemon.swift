@@ -159,6 +159,7 @@ public final class Daemon: Sendable {
     /// most, or `seconds`, and a moment. Called once.
     public func shutdown(within seconds: UInt64? = nil) -> [String: UserError] {
         health.set(.stopping, "the daemon is stopping")
+        reopening.halt()
         negotiation?.stop()
         let deadline = host.parts.clock.now.advanced(bySeconds: seconds ?? shutdownSeconds)
         let report = control.shutdown(deadline: deadline) { [hands] in hands.runAll($0) }

@@ -28,6 +28,9 @@ struct DaemonParts {
     static func open(
         _ configuration: Configuration, stop: StopFlag, logger: Logger
     ) throws(UserError) -> DaemonParts {
+        // A volume holds a few, a client one.
+        HostFacts.raiseDescriptorLimit()
+        HostFacts.keepFreedMemory()
         let clock = SystemClock()
         let directory = try folder(configuration.cache.dir, "the cache directory")
         guard let lock = try local({ () throws(HostIOError) in try directory.lock("lock") }) else {

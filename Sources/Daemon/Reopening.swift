@@ -25,11 +25,22 @@ final class Reopening: Sendable {
         }
     }
 
+    private struct Queue {
+        var due: [Work] = []
+        /// What the store was away for.
+        var away: [Work] = []
+        var running = 0
+        var isHalted = false
+    }
+
+    /// Volumes opened at one time. The other control threads are for clients and the API, who would
+    /// wait behind thousands of volumes otherwise.
+    private static let runningMax = 6
+
     private let control: DaemonControl
     private let hands: Hands
     private let logger: Logger
-    /// What the store was away for.
-    private let waiting = Lock<[Work]>([])
+    private let queue = Lock(Queue())
 
     init(control: DaemonControl, hands: Hands, logger: Logger) {
         self.control = control
@@ -37,33 +48,69 @@ final class Reopening: Sendable {
         self.logger = logger
     }
 
+    /// Returns at once.
     func start(_ settings: [ExportSetting]) {
-        for setting in settings { submit(.put(setting)) }
-        for name in control.exportsOpenHere() { submit(.attach(name)) }
+        queue.withLock { $0.due = settings.map(Work.put) }
+        hands.control.submit { [self] in
+            let names = control.exportsOpenHere()
+            queue.withLock { $0.due += names.map(Work.attach) }
+            work()
+        }
+        work()
     }
 
     /// Tries again what the store was away for.
     func retry() {
-        let again = waiting.withLock { waiting in
-            defer { waiting.removeAll() }
-            return waiting
+        queue.withLock { queue in
+            queue.due += queue.away
+            queue.away.removeAll()
         }
-        for work in again { submit(work) }
+        work()
     }
 
-    private func submit(_ work: Work) {
-        let isQueued = hands.control.trySubmit { [self] in
-            do throws(UserError) { try perform(work) } catch {
-                let isAway = error.kind == .storeAway
-                if isAway { waiting.withLock { $0.append(work) } }
-                logger.error(
-                    "export not served",
-                    metadata: [
-                        "export": "\(work.name)", "why": "\(error)", "retried": "\(isAway)",
-                    ])
+    /// Opens nothing more, for good. What is being opened is not waited for.
+    func halt() { queue.withLock { $0.isHalted = true } }
+
+    /// Sets as many threads to work as there is work for.
+    private func work() {
+        while true {
+            let isWanted = queue.withLock { queue in
+                guard !queue.isHalted,
+                    queue.running < min(Self.runningMax, queue.due.count)
+                else { return false }
+                queue.running += 1
+                return true
             }
+            guard isWanted else { return }
+            let isQueued = hands.control.trySubmit { [self] in
+                while let work = next() { attempt(work) }
+            }
+            // Too many wait, or the end has come: what is due stays so until `retry`.
+            if !isQueued { return queue.withLock { $0.running -= 1 } }
         }
-        if !isQueued { waiting.withLock { $0.append(work) } }
+    }
+
+    /// The next piece of work of a running thread; nil ends it.
+    private func next() -> Work? {
+        queue.withLock { queue in
+            if queue.isHalted || queue.due.isEmpty {
+                queue.running -= 1
+                return nil
+            }
+            return queue.due.removeFirst()
+        }
+    }
+
+    private func attempt(_ work: Work) {
+        do throws(UserError) { try perform(work) } catch {
+            let isAway = error.kind == .storeAway
+            if isAway { queue.withLock { $0.away.append(work) } }
+            logger.error(
+                "export not served",
+                metadata: [
+                    "export": "\(work.name)", "why": "\(error)", "retried": "\(isAway)",
+                ])
+        }
     }
 
     private func perform(_ work: Work) throws(UserError) {

@@ -13,9 +13,10 @@ public struct PackWriter {
     private var members: [PackMember] = []
     private var phase = 1
 
-    public init(pack: PackID) {
+    /// `expectedBytes` is reserved, not touched: a pack that grows by doubling is copied once more.
+    public init(pack: PackID, expectedBytes: Int = 1 << 20) {
         self.pack = pack
-        writer = ByteWriter(capacity: 1 << 20)
+        writer = ByteWriter(capacity: expectedBytes)
         Pack.encodeHeader(pack, into: &writer)
     }
 

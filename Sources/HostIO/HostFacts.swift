@@ -4,6 +4,7 @@
 // What the process may know about its host: boot, machine, name, size, environment. Read here and
 // passed on as values, so that nothing else asks the world.
 
+import CLinux
 import Glibc
 public import Primitives
 
@@ -34,6 +35,14 @@ public struct HostFacts: Sendable {
             memoryBytes: UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES))))
                 * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE)))))
     }
+
+    /// Raises the number of descriptors that this process may have open to the most it may ask
+    /// for: the usual 1,024 are for programs that wait by `select`. The limit that holds now.
+    @discardableResult
+    public static func raiseDescriptorLimit() -> UInt64 { clinux_raise_descriptor_limit() }
+
+    /// Has the allocator keep up to 64 MiB of freed memory for each of its heaps.
+    public static func keepFreedMemory() { clinux_keep_freed_memory() }
 
     /// A variable of the environment.
     public static func environment(_ name: String) -> String? {

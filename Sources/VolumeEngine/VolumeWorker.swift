@@ -22,17 +22,19 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
     private let pool: SegmentPool<Storage>
     private let fetcher: MapFetcher<Store>
     private let settings: PackSettings
+    private let uploads: PackUploads
     private let random: any RandomSource
 
     public init(
         local: LocalVolume<Storage>, store: Store, cache: CleanCache, pool: SegmentPool<Storage>,
-        settings: PackSettings, random: any RandomSource
+        settings: PackSettings, uploads: PackUploads = .none, random: any RandomSource
     ) {
         self.local = local
         self.store = store
         self.cache = cache
         self.pool = pool
         self.settings = settings
+        self.uploads = uploads
         self.random = random
         fetcher = MapFetcher(store: store, cache: cache)
     }
@@ -161,8 +163,10 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
                 cut: run.cut, state: run.state, token: token, labelSeconds: run.labelSeconds,
                 settings: settings)
             inputs.epoch = run.epoch
-            return try CommitBuilder<Storage, Store>(store: store, cache: cache)
-                .build(inputs, random: &random).root
+            return try CommitBuilder<Storage, Store>(
+                store: store, cache: cache, uploads: uploads
+            )
+            .build(inputs, random: &random).root
         case .unchanged: return run.successor(with: run.parent.commit, token: token)
         case .tables(let source): return run.successor(with: source.commit, token: token)
         }

@@ -35,6 +35,7 @@ final class TestVolume {
     let cacheBytes: Int
     /// The committer's cache; replace it to make the host forget.
     var cache: CleanCache
+    var uploads = PackUploads.none
     var root: Root
     var random: SplitMix64
     var model: [UInt8]
@@ -184,7 +185,8 @@ final class TestVolume {
     }
 
     func build(_ inputs: CommitInputs<VolatileDirectory>) throws -> PreparedCommit {
-        try CommitBuilder(store: store, cache: cache).build(inputs, random: &random)
+        try CommitBuilder(store: store, cache: cache, uploads: uploads)
+            .build(inputs, random: &random)
     }
 
     /// Cuts, builds and publishes.

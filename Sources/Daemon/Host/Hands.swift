@@ -4,6 +4,7 @@
 // The threads that do what shards may not: local syncs, fetches, commits, and the control plane's
 // work. One pool per kind, so that a slow store never holds up a flush.
 
+import Committer
 import HostIO
 import ObjectStore
 import Primitives
@@ -29,6 +30,9 @@ final class Hands: Sendable {
     let local: WorkerPool
     let fetch: WorkerPool
     let commit: WorkerPool
+    /// Sends the packs of commits that go on packing. What does not fit in its queue is sent by the
+    /// commit itself.
+    let upload: WorkerPool
     let control: WorkerPool
     let jobs: WorkerPool
 
@@ -37,6 +41,8 @@ final class Hands: Sendable {
         fetch = WorkerPool(threads: downloads, name: "fetch")
         commit = WorkerPool(
             threads: uploads, name: "commit", niceness: Self.commitNiceness)
+        upload = WorkerPool(
+            threads: uploads, name: "upload", capacity: uploads, niceness: Self.commitNiceness)
         control = WorkerPool(threads: Self.controlThreads, name: "control")
         jobs = WorkerPool(threads: Self.jobThreads, name: "job")
     }
@@ -49,6 +55,9 @@ final class Hands: Sendable {
         default: local
         }
     }
+
+    /// Sends the packs of commits.
+    var packUploads: PackUploads { PackUploads { [upload] in upload.trySubmit($0) } }
 
     /// Runs jobs side by side and returns when all have ended. Not for a job itself.
     func runAll(_ work: [@Sendable () -> Void]) {
@@ -66,6 +75,6 @@ final class Hands: Sendable {
 
     /// Ends all threads after what is queued. Shards are stopped before.
     func stop() {
-        for pool in [control, jobs, commit, fetch, local] { pool.stop() }
+        for pool in [control, jobs, commit, upload, fetch, local] { pool.stop() }
     }
 }

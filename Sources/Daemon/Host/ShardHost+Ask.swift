@@ -43,7 +43,8 @@ extension ShardHost {
     ) throws(VolumeOpenError) -> Opened {
         let worker = VolumeWorker(
             local: local, store: parts.store, cache: parts.cache, pool: parts.pool,
-            settings: parts.settings, random: SystemRandom())
+            settings: parts.settings,
+            uploads: parts.hands.packUploads, random: SystemRandom())
         guard let writer = claim.writer else {
             return (.readOnly(claim.root.commit, directory: directory), worker)
         }

@@ -46,13 +46,20 @@ final class ShardHost: VolumeHost {
 
     let parts: HostParts
     private let shards: [Shard<VolumeShard>]
-    private let locations = Lock<[ServedVolume: Location]>([:])
+    private let table: Lock<Table>
+
+    private struct Table {
+        var locations: [ServedVolume: Location] = [:]
+        /// Volumes of each shard, those on their way to it included: many are opened at one time.
+        var loads: [Int]
+    }
 
     init(
         _ parts: HostParts, shards count: Int, sessions: SessionOptions,
         onIdleView: @escaping @Sendable (ServedVolume) -> Void
     ) {
         self.parts = parts
+        table = Lock(Table(loads: [Int](repeating: 0, count: count)))
         shards = (0..<count).map { index in
             let setting = VolumeShardSetting(
                 index: index, hands: parts.hands, clock: parts.clock, cache: parts.cache,
@@ -79,21 +86,29 @@ final class ShardHost: VolumeHost {
 
     func send(_ event: ShardEvent, _ shard: Int) -> Bool { shards[shard].mailbox.send(event) }
 
-    private func leastLoaded() -> Int {
-        let counts = locations.withLock { table in
-            table.values.reduce(into: [Int](repeating: 0, count: shards.count)) {
-                $0[$1.shard] += 1
-            }
+    /// The shard for one more volume, which counts as there from now on.
+    private func takeLeastLoaded() -> Int {
+        table.withLock { table in
+            let index = table.loads.indices.min { table.loads[$0] < table.loads[$1] } ?? 0
+            table.loads[index] += 1
+            return index
         }
-        return counts.indices.min { counts[$0] < counts[$1] } ?? 0
     }
 
-    func location(_ served: ServedVolume) -> Location? { locations.withLock { $0[served] } }
+    /// Notes where a volume runs, or with nil that it does not run any more.
+    private func setLocation(_ location: Location?, of served: ServedVolume) {
+        table.withLock { table in
+            if let old = table.locations[served] { table.loads[old.shard] -= 1 }
+            table.locations[served] = location
+        }
+    }
+
+    func location(_ served: ServedVolume) -> Location? { table.withLock { $0.locations[served] } }
 
     /// All volumes that run here, by name.
     var running: [(served: ServedVolume, location: Location)] {
-        locations.withLock { table in
-            table.map { (served: $0.key, location: $0.value) }
+        table.withLock { table in
+            table.locations.map { (served: $0.key, location: $0.value) }
         }.sorted { $0.location.name < $1.location.name }
     }
 
@@ -102,15 +117,17 @@ final class ShardHost: VolumeHost {
     func attach(_ claim: VolumeClaim<HostDirectory>) throws(UserError) {
         let what = "cannot open \(claim.name)"
         let (seed, worker) = try open(claim, what)
-        let index = leastLoaded()
+        let index = takeLeastLoaded()
         let arrival = Arrival(
             served: claim.served, name: claim.name, seed: seed, options: parts.options,
             worker: worker)
         let answer = Answer<Place?>()
         guard shards[index].mailbox.send(.insert(arrival, answer)), let place = answer.wait()
-        else { throw Self.stopping(what) }
-        let location = Location(shard: index, place: place, name: claim.name)
-        locations.withLock { $0[claim.served] = location }
+        else {
+            table.withLock { $0.loads[index] -= 1 }
+            throw Self.stopping(what)
+        }
+        setLocation(Location(shard: index, place: place, name: claim.name), of: claim.served)
     }
 
     func commitAll(
@@ -133,7 +150,7 @@ final class ShardHost: VolumeHost {
         let result = ask(location, .leave(clean: isClean), deadline)
         switch result {
         case .failed: break
-        default: locations.withLock { $0[served] = nil }
+        default: setLocation(nil, of: served)
         }
         switch result {
         case .left, .absent: return nil

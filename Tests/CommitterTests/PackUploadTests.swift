@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Packs that other threads send while the build goes on.
+
+import Committer
+import Dispatch
+import ObjectStore
+import Primitives
+import Synchronization
+import Testing
+
+/// One thread that sends, and a count of what it was given.
+private final class Sender: Sendable {
+    let queue = DispatchQueue(label: "sender")
+    private let jobs = Lock(0)
+
+    var count: Int { jobs.withLock { $0 } }
+
+    var uploads: PackUploads { PackUploads { [self] in send($0) } }
+
+    func send(_ job: @escaping @Sendable () -> Void) -> Bool {
+        jobs.withLock { $0 += 1 }
+        queue.async(execute: job)
+        return true
+    }
+}
+
+@Suite("Pack uploads")
+struct PackUploadTests {
+    @Test("packs go out beside the packing, and all are there when the build ends")
+    func beside() throws {
+        let volume = try TestVolume(
+            TestShape(size: 8 << 20, settings: PackSettings(targetBytes: 1 << 20)))
+        let sender = Sender()
+        volume.uploads = sender.uploads
+        try volume.write(grain: 0, volume.noise(8 << 20))
+        let statistics = try volume.commit()
+        #expect(statistics.packs == 8)
+        // With the last there is nothing to do meanwhile.
+        #expect(sender.count == 7)
+        #expect(volume.store.objects.keys.filter { $0.hasPrefix("packs/") }.count == 8)
+        try volume.expectContent()
+        try MapAudit(volume.root, store: volume.store).expectExact()
+    }
+
+    @Test("a build that failed sends nothing more, and the next try succeeds")
+    func away() throws {
+        var request = 0
+        while true {
+            let volume = try TestVolume(
+                TestShape(size: 1 << 20, settings: PackSettings(targetBytes: 128 << 10)))
+            let sender = Sender()
+            volume.uploads = sender.uploads
+            try volume.write(grain: 0, volume.noise(1 << 20))
+            let inputs = volume.inputs()
+            volume.store.inject(StoreFault(.away, skipping: request))
+            let result = Result { try volume.build(inputs) }
+            let puts = volume.store.counts.puts
+            sender.queue.sync {}
+            #expect(volume.store.counts.puts == puts)
+            if case .success = result { break }
+            guard case .failure(let error as CommitError) = result, error.isRetryable else {
+                Issue.record("not worth a retry: \(result)")
+                return
+            }
+            try volume.publish(try volume.build(inputs).root)
+            try volume.expectContent("away at request \(request)")
+            try MapAudit(volume.root, store: volume.store).expectExact()
+            request += 1
+        }
+        #expect(request >= 8)
+    }
+
+    @Test("what no thread can take is sent by the build itself")
+    func refused() throws {
+        let volume = try TestVolume(
+            TestShape(size: 2 << 20, settings: PackSettings(targetBytes: 256 << 10)))
+        let turns = Sender()
+        volume.uploads = PackUploads { job in turns.count < 3 && turns.send(job) }
+        try volume.write(grain: 0, volume.noise(2 << 20))
+        #expect(try volume.commit().packs == 8)
+        try volume.expectContent()
+    }
+}
