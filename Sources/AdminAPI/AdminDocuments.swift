@@ -143,6 +143,8 @@ public struct StatusReply: Codable, Equatable, Sendable {
     public var writers: UInt64 = 0
     public var unpublishedAgeSecs: UInt64 = 0
     public var unpublishedBytes: UInt64 = 0
+    /// How hard writers are slowed because the disk budget is short: 0 to 100.
+    public var slowdownPercent: UInt64 = 0
     public var uncleanTakeover: UncleanTakeover?
     /// Why the volume is closed for writing.
     public var failed: String?

@@ -40,6 +40,8 @@ public struct VolumeStatus: Equatable, Sendable {
     /// Age of the oldest acknowledged write that is not published; zero if there is none.
     public var unpublishedAgeSeconds: UInt64 = 0
     public var unpublishedBytes: UInt64 = 0
+    /// How hard writers are slowed because the disk budget is short: 0 to 100.
+    public var slowdownPercent: Int = 0
     public var uncleanTakeover: UncleanTakeover?
     /// Why it is failed or fenced.
     public var failure: String?

@@ -208,6 +208,7 @@ struct AdminBridge: AdminService {
         reply.writers = UInt64(status.writers)
         reply.unpublishedAgeSecs = status.unpublishedAgeSeconds
         reply.unpublishedBytes = status.unpublishedBytes
+        reply.slowdownPercent = UInt64(status.slowdownPercent)
         reply.uncleanTakeover = status.uncleanTakeover.map { takeover in
             StatusReply.UncleanTakeover(
                 epoch: takeover.epoch.rawValue, sequence: takeover.sequence.rawValue,

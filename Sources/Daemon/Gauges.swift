@@ -28,6 +28,10 @@ struct Gauges: Sendable {
                 "martlet_journal_budget_bytes", .gauge, "Disk budget of journals.",
                 usage.budgetBytes),
             single(
+                "martlet_journal_slowdown_percent", .gauge,
+                "How hard writers are slowed because the budget is short.",
+                StatusText.percent(usage.slowdown)),
+            single(
                 "martlet_journal_free_segments", .gauge, "Segments in stock.", usage.freeSegments),
             single("martlet_cache_bytes", .gauge, "Memory used by clean blocks.", cache.bytes),
             single(
@@ -76,6 +80,7 @@ struct Gauges: Sendable {
     private static let gauges: Set<String> = [
         "connections", "writers", "journal_bytes", "journal_segments", "dirty_blocks",
         "unpublished_bytes", "unpublished_age_secs", "parked_requests", "sequence", "epoch",
+        "slowdown_percent", "held_answers",
     ]
 
     private func volumeFamilies() -> [MetricFamily] {

@@ -19,6 +19,8 @@ public enum ShardWait: Sendable {
     case idle
     /// Something runs against time: tick at least every 100 ms.
     case timed
+    /// Answers are held back for a while: tick at least every 10 ms.
+    case paced
     /// There is work left: do not wait at all.
     case again
 }
@@ -29,8 +31,8 @@ public protocol ShardHandler: ~Copyable, SendableMetatype {
 
     mutating func handle(_ event: consuming Event)
     mutating func handle(ready token: UInt64, _ readiness: Readiness)
-    /// Called when time may have passed: every 100 ms while `endTurn` says `timed`, else every
-    /// second.
+    /// Called when time may have passed: every 100 ms while `endTurn` says `timed`, every 10 ms
+    /// while it says `paced`, else every second.
     mutating func tick(_ now: Instant)
     /// Ends each turn: write what was gathered, send what can go.
     mutating func endTurn() -> ShardWait
@@ -100,8 +102,17 @@ private final class ShardCore: Sendable {
 
 /// Descriptors told per turn: more wait in the kernel for the next.
 private let readyMax = 64
-private let tickTimedNanoseconds: UInt64 = 100_000_000
-private let tickIdleNanoseconds: UInt64 = 1_000_000_000
+
+extension ShardWait {
+    /// Milliseconds between ticks.
+    fileprivate var tickMilliseconds: Int32 {
+        switch self {
+        case .idle, .again: 1000
+        case .timed: 100
+        case .paced: 10
+        }
+    }
+}
 
 private func run<Handler: ShardHandler & ~Copyable>(
     _ handler: inout Handler, _ core: ShardCore, _ mailbox: Mailbox<Handler.Event>
@@ -129,7 +140,7 @@ private func run<Handler: ShardHandler & ~Copyable>(
             events.removeAll(keepingCapacity: true)
         }
         let now = core.clock.now
-        let due = wait == .timed ? tickTimedNanoseconds : tickIdleNanoseconds
+        let due = UInt64(wait.tickMilliseconds) * 1_000_000
         if now.nanoseconds(since: ticked) >= due {
             ticked = now
             handler.tick(now)
@@ -163,7 +174,7 @@ private func waitForWork<Event: Sendable>(
         pacing.missed()
     }
     guard mailbox.prepareToSleep() else { return look(0) }
-    let count = look(wait == .timed ? 100 : 1000)
+    let count = look(wait.tickMilliseconds)
     mailbox.awake()
     return count
 }

@@ -64,6 +64,8 @@ public struct VolumeSeed<Storage: StorageDirectory>: Sendable {
     let frozenBytes: UInt64
     let isReadOnly: Bool
     let isHeadVerified: Bool
+    /// What is used of the host's disk budget; nil for what is never written.
+    let space: SpaceGauge?
 
     /// A view of a commit that nobody can write.
     /// `directory` names where a journal would be; it is never touched.
@@ -74,7 +76,7 @@ public struct VolumeSeed<Storage: StorageDirectory>: Sendable {
             root: Root(commit: commit), size: commit.size, epoch: commit.epoch,
             journal: journal, active: Memtable(blockBytes: commit.blockBytes),
             frozen: nil, pendingRun: nil, uncommittedBytes: 0, frozenBytes: 0, isReadOnly: true,
-            isHeadVerified: true)
+            isHeadVerified: true, space: nil)
     }
 }
 
@@ -117,7 +119,7 @@ public struct LocalVolume<Storage: StorageDirectory>: Sendable {
             start = try recovered.seal(pool: pool)
             Failpoint.recoveryAfterSeal.hit()
         } catch { throw .journal(error) }
-        return try replay.finish(start)
+        return try replay.finish(start, space: pool.gauge)
     }
 
     /// Notes durably that the journal was closed by a failure, so that a restart does not trust it.
@@ -177,7 +179,7 @@ private struct Replay {
     }
 
     func finish<Storage>(
-        _ start: JournalStart<Storage>
+        _ start: JournalStart<Storage>, space: SpaceGauge
     ) throws(VolumeOpenError) -> VolumeSeed<Storage> {
         let root = Root(commit: opening.root)
         var run: CommitRun<Storage>?
@@ -190,7 +192,6 @@ private struct Replay {
         return VolumeSeed(
             root: root, size: size, epoch: opening.epoch, journal: start, active: active,
             frozen: frozen, pendingRun: run, uncommittedBytes: bytes, frozenBytes: frozenBytes,
-            isReadOnly: false,
-            isHeadVerified: opening.isHeadConfirmed)
+            isReadOnly: false, isHeadVerified: opening.isHeadConfirmed, space: space)
     }
 }

@@ -13,8 +13,10 @@ public import Primitives
 
 /// Who waits for the journal to be synced up to now.
 enum SyncWaiter {
-    /// A FLUSH, or a write with FUA.
+    /// A FLUSH, or an empty write with FUA.
     case request(RequestTag)
+    /// A write with FUA. Its answer may be due later than the sync.
+    case write(RequestTag, due: Instant?)
     /// A grow, answered when its record is durable.
     case resize(ControlRequest, ByteCount)
 }
@@ -97,6 +99,13 @@ extension Volume {
         case .request(let tag):
             let outcome: Completion.Outcome = failure == nil ? .done : .failed(.failed)
             completions.append(Completion(tag: tag, outcome: outcome))
+        case .write(let tag, let due):
+            if failure == nil, let due, pace.isSlowing, due > now {
+                hold(tag, until: due)
+            } else {
+                let outcome: Completion.Outcome = failure == nil ? .done : .failed(.failed)
+                completions.append(Completion(tag: tag, outcome: outcome))
+            }
         case .resize(let request, let newSize):
             let answer: ControlAnswer = failure.map { .failed($0) } ?? .resized(newSize)
             effects.append(.answer(request, answer))

@@ -22,6 +22,9 @@ public struct VolumeCounters: Equatable, Sendable {
     public var fetchesFailed: UInt64 = 0
     public var commits: UInt64 = 0
     public var commitsPostponed: UInt64 = 0
+    /// Writes whose answer was held back because the disk budget was short, and for how long.
+    public var writesHeld: UInt64 = 0
+    public var heldNanoseconds: UInt64 = 0
 }
 
 /// A moment's state of a volume.
@@ -46,6 +49,10 @@ public struct VolumeReport: Sendable {
     public var isCommitting: Bool
     public var isStalled: Bool
     public var parkedRequests: Int
+    /// How hard writers are slowed: 0 not at all, 1 the disk budget is full.
+    public var slowdown: Double
+    /// Journaled writes whose answers are held back now.
+    public var heldAnswers: Int
     /// The last journal record that was appended.
     public var lastRecord: RecordSequence
     public var counters: VolumeCounters
@@ -67,6 +74,13 @@ extension Volume {
         var isCommitting = true
         if case .idle = phase { isCommitting = false }
         let age = (oldestFrozen ?? oldestActive).map { now.nanoseconds(since: $0) / 1_000_000_000 }
+        var slowdown = 0.0
+        if case .open = gate, let space {
+            slowdown =
+                SpaceUsage(
+                    usedBytes: space.usedBytes, budgetBytes: space.budgetBytes, freeSegments: 0
+                ).slowdown
+        }
         return VolumeReport(
             id: id, size: size, blockBytes: blockBytes, commit: root.commit, epoch: epoch,
             operationState: state, failure: failure, lastError: lastError,
@@ -74,6 +88,7 @@ extension Volume {
             journalBytes: journal.bytes, journalSegments: journal.segmentCount,
             unpublishedBytes: uncommittedBytes + frozenBytes, unpublishedAgeSeconds: age ?? 0,
             isCommitting: isCommitting, isStalled: isStalled, parkedRequests: parks.count,
-            lastRecord: journal.lastAppended, counters: counters)
+            slowdown: slowdown, heldAnswers: pace.held.count, lastRecord: journal.lastAppended,
+            counters: counters)
     }
 }

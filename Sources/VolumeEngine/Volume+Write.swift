@@ -226,18 +226,37 @@ extension Volume {
             }
         }
         if !staged.ranges.isEmpty && oldestActive == nil { oldestActive = now }
-        for request in staged.requests {
-            if request.needsSync {
-                flushWaiting.append(.request(request.tag))
-            } else {
-                completions.append(Completion(tag: request.tag, outcome: .done))
-            }
-        }
+        answerStaged(journaled: staged.bytes + grainBytes)
         uncommittedBytes += staged.bytes + grainBytes
         staged.removeAll()
         if let due = journal.writebackDue() {
             effects.append(.startWriteback(due.0, offset: due.offset, count: due.count))
         }
+    }
+
+    /// Answers what was appended: now, or when the pace allows it.
+    @inline(__always)
+    private mutating func answerStaged(journaled bytes: UInt64) {
+        pace.look(at: space)
+        // Earlier ones first, should there be room again.
+        releaseAnswers()
+        let due = pace.charge(bytes, now: now)
+        for request in staged.requests {
+            if request.needsSync {
+                flushWaiting.append(.write(request.tag, due: due))
+            } else if let due {
+                hold(request.tag, until: due)
+            } else {
+                completions.append(Completion(tag: request.tag, outcome: .done))
+            }
+        }
+    }
+
+    /// Keeps the answer to a write that is journaled until its time.
+    mutating func hold(_ tag: RequestTag, until due: Instant) {
+        counters.writesHeld &+= 1
+        counters.heldNanoseconds &+= due.nanoseconds(since: now)
+        pace.hold(tag, until: due)
     }
 
     private mutating func dropStaged(_ failure: HostIOError) {

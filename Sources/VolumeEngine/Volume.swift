@@ -76,6 +76,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     let blockShift: UInt64
     let cache: CleanCache
     let options: VolumeOptions
+    /// What is used of the host's disk budget.
+    let space: SpaceGauge?
 
     // What was acknowledged (invariant 1).
     public internal(set) var size: ByteCount
@@ -88,6 +90,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     // Staged in the present turn (Volume+Write).
     var staged = StagedTurn()
     var edges = EdgePages()
+    /// How writers are slowed while the disk budget is short.
+    var pace = WritePace()
 
     // Flushes and resizes that wait for a sync (Volume+Flush).
     var flushWaiting: [SyncWaiter] = []
@@ -146,6 +150,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         blockShift = UInt64(blockBytes.trailingZeroBitCount)
         self.cache = cache
         self.options = options
+        space = seed.space
         self.now = now
         size = seed.size
         active = seed.active
@@ -200,6 +205,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         isFull = false
         fetches.forgetDamaged()
         wakeStalled()
+        releaseAnswers()
         endTurn()
         releaseIfIdle()
     }
@@ -208,7 +214,33 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     public var needsTicks: Bool {
         if case .backingOff = phase { return true }
         if isPoolResting || !fetches.damaged.isEmpty { return true }
-        return oldestActive != nil || parks.count > 0
+        return oldestActive != nil || parks.count > 0 || holdsAnswers
+    }
+
+    /// Answers to writers are held back: `releaseAnswers` is to be called every 10 ms.
+    @inline(__always)
+    public var holdsAnswers: Bool { pace.held.count > 0 }
+
+    /// Tells the time to the answers that are held back, and gives out those that are due.
+    public mutating func releaseAnswers(_ time: Instant) {
+        now = max(now, time)
+        releaseAnswers()
+    }
+
+    /// Gives out all answers that are held back: clients are leaving, or nothing can be written any
+    /// more.
+    public mutating func releaseAllAnswers() {
+        while let tag = pace.next() {
+            completions.append(Completion(tag: tag, outcome: .done))
+        }
+    }
+
+    mutating func releaseAnswers() {
+        if !holdsAnswers { return }
+        pace.look(at: space)
+        while let tag = pace.next(now: now) {
+            completions.append(Completion(tag: tag, outcome: .done))
+        }
     }
 
     @inline(__always)
@@ -230,6 +262,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         if case .closed(let earlier) = gate, earlier != .closing { return }
         gate = .closed(failure)
         lastError = failure.reason
+        releaseAllAnswers()
         if case .journal = failure { effects.append(.recordFailure(failure)) }
         for waiter in flushWaiting { completeSync(of: waiter, failure: failure) }
         flushWaiting.removeAll(keepingCapacity: true)

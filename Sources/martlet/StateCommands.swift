@@ -33,6 +33,10 @@ struct StatusCommand: AsyncParsableCommand {
                         + "oldest \(status.unpublishedAgeSecs) s"
                 ),
                 (
+                    "writers slowed",
+                    status.slowdownPercent == 0 ? nil : "\(status.slowdownPercent) %"
+                ),
+                (
                     "unclean take-over",
                     status.uncleanTakeover.map { takeover in
                         "epoch \(takeover.epoch) after commit \(takeover.sequence); "

@@ -5,6 +5,7 @@
 
 import ControlPlane
 import HostIO
+import Journal
 import Primitives
 import Testing
 
@@ -80,6 +81,49 @@ struct StallTests {
             try daemon.eventually(seconds: 40) {
                 (try? client.write(count << 20, megabyte)) != nil
             })
+    }
+
+    @Test("writers are slowed ahead of a full budget, many volumes at once, and none starves")
+    func slowed() throws {
+        let daemon = try TestDaemon { $0.cache.diskSizeGB = 1.5 }
+        let parts = try daemon.running.host.parts
+        let names = (0..<6).map { "disk\($0)" }
+        for name in names { try daemon.create(name) }
+        let clients = try names.map { try daemon.connect($0) }
+        for client in clients { try client.write(0, [1]) }
+        // Another user of the budget leaves 2 % of it: 1.5 MiB/s for each volume.
+        daemon.takeStoreAway()
+        let folder = try HostDirectory.open(path: daemon.cache + "/other", create: true)
+        var number: UInt64 = 0
+        while parts.pool.gauge.slowdown < 0.6 {
+            number += 1
+            _ = try parts.pool.take(into: folder, number: number)
+        }
+        let block = noise(65_536, seed: 1)
+        let clock = parts.clock
+        let start = clock.now
+        var answered = [Int](repeating: 0, count: clients.count)
+        for client in clients {
+            for index in 0..<8 as Range<UInt64> {
+                try client.submit(1, 0, index << 16, 65_536, block)
+            }
+            client.wait(seconds: 0, milliseconds: 5)
+        }
+        while clock.now.nanoseconds(since: start) < 3_000_000_000 {
+            for (index, client) in clients.enumerated() {
+                while (try? client.reply()) != nil {
+                    answered[index] += 1
+                    try client.submit(1, 0, UInt64(answered[index] % 8) << 16, 65_536, block)
+                }
+            }
+        }
+        let rates = answered.map { Double($0) / 16 / 3 }
+        #expect(rates.allSatisfy { (0.1...12).contains($0) }, "MiB/s: \(rates)")
+        #expect((rates.max() ?? 0) < 4 * (rates.min() ?? 0), "MiB/s: \(rates)")
+        let status = try daemon.status("disk0")
+        #expect((55...100).contains(status.slowdownPercent) && status.state != .stalled)
+        daemon.bringStoreBack()
+        #expect(daemon.stop(within: 60).isEmpty)
     }
 
     @Test("policy.read_deadline_secs, policy.store_away for readers", arguments: Stall.allCases)

@@ -17,6 +17,8 @@ final class Outbox {
         let effect: VolumeEffect<HostDirectory>
     }
     var items: [Item] = []
+    /// Some volume holds answers back.
+    var isPacing = false
 }
 
 /// A volume and its outbox. Forwards everything.
@@ -82,6 +84,7 @@ struct ServedDevice: BlockDevice, ~Copyable {
         while let effect = volume.nextEffect() {
             outbox.items.append(Outbox.Item(slot: slot, effect: effect))
         }
+        if volume.holdsAnswers { outbox.isPacing = true }
     }
 
     @inline(__always)

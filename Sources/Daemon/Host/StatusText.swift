@@ -21,6 +21,7 @@ enum StatusText {
         status.dirtyBlocks = UInt64(volume.dirtyEntries)
         status.unpublishedAgeSeconds = volume.unpublishedAgeSeconds
         status.unpublishedBytes = volume.unpublishedBytes
+        status.slowdownPercent = percent(volume.slowdown)
         status.uncleanTakeover = volume.commit.uncleanTakeover
         switch volume.failure {
         case .readOnly, .closing, nil: break
@@ -44,6 +45,9 @@ enum StatusText {
         return report.volume.isCommitting ? .committing : .serving
     }
 
+    /// Rounded up, so that zero means that nobody is slowed.
+    static func percent(_ share: Double) -> Int { Int((share * 100).rounded(.up)) }
+
     /// The counters of one volume, by name.
     static func counters(of report: PlaceReport) -> [String: UInt64] {
         let (volume, clients) = (report.volume, report.statistics)
@@ -62,6 +66,9 @@ enum StatusText {
             "unpublished_bytes": volume.unpublishedBytes,
             "unpublished_age_secs": volume.unpublishedAgeSeconds,
             "parked_requests": UInt64(volume.parkedRequests),
+            "slowdown_percent": UInt64(percent(volume.slowdown)),
+            "held_answers": UInt64(volume.heldAnswers), "writes_held": counters.writesHeld,
+            "held_milliseconds": counters.heldNanoseconds / 1_000_000,
             "sequence": volume.commit.sequence.rawValue,
             "epoch": UInt64(volume.epoch.rawValue),
         ]

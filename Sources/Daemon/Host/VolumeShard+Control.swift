@@ -23,6 +23,8 @@ extension VolumeShard {
             tenants[place.slot]?.departure = Departure(
                 isClean: isClean, deadline: deadline, answer: answer)
             leaving.append(place.slot)
+            device.pointee.volume.releaseAllAnswers()
+            sessions.touch(device: place.slot)
             sessions.closeAll(device: place.slot, devices: devices)
             return
         case .rollback:

@@ -28,6 +28,8 @@ struct VolumeShardSetting: Sendable {
 struct VolumeShard: ShardHandler, ~Copyable {
     /// Seconds without a client after which a read-only view may go.
     static let viewIdleSeconds: UInt64 = 30
+    /// Nanoseconds between ticks of the volumes, at least.
+    private static let volumeTickNanoseconds: UInt64 = 100_000_000
 
     let setting: VolumeShardSetting
     let mailbox: Mailbox<ShardEvent>
@@ -45,6 +47,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
     /// Slots whose volume is on its way out.
     var leaving: [Int] = []
     var now: Instant
+    private var volumesTicked: Instant
 
     init(_ setting: VolumeShardSetting, _ context: ShardContext<ShardEvent>) {
         self.setting = setting
@@ -52,6 +55,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
         sessions = NBDSessions(
             poller: context.poller, options: setting.sessions, now: context.now)
         now = context.now
+        volumesTicked = context.now
     }
 
     // MARK: Shard handler
@@ -75,6 +79,9 @@ struct VolumeShard: ShardHandler, ~Copyable {
 
     mutating func tick(_ time: Instant) {
         now = time
+        if outbox.isPacing { releaseAnswers() }
+        guard time.nanoseconds(since: volumesTicked) >= Self.volumeTickNanoseconds else { return }
+        volumesTicked = time
         sessions.tick(time, devices: devices)
         let wallSeconds = setting.clock.wallSeconds
         for slot in 0..<devices.endSlot {
@@ -91,8 +98,20 @@ struct VolumeShard: ShardHandler, ~Copyable {
         dispatchEffects()
         if !leaving.isEmpty { wait = advanceLeaving() ? .again : wait }
         if case .again = wait { return wait }
+        if outbox.isPacing { return .paced }
         let isWatching = !questions.isEmpty || !backlog.isEmpty || !leaving.isEmpty
         return isWatching ? .timed : wait
+    }
+
+    /// Takes the answers that are due from the volumes that hold some back.
+    private mutating func releaseAnswers() {
+        outbox.isPacing = false
+        for slot in 0..<devices.endSlot {
+            guard let device = devices.pointer(slot), device.pointee.volume.holdsAnswers
+            else { continue }
+            device.pointee.volume.releaseAnswers(now)
+            sessions.touch(device: slot)
+        }
     }
 
     mutating func stop() {
