@@ -137,6 +137,8 @@ public struct StatusReply: Codable, Equatable, Sendable {
     public var epoch: UInt32
     public var journalBytes: UInt64 = 0
     public var journalSegments: UInt64 = 0
+    /// Journal segments that could not be given back to the pool yet.
+    public var unreturnedSegments: UInt64 = 0
     public var dirtyBlocks: UInt64 = 0
     /// Clients that may only read, and clients that may write.
     public var readers: UInt64 = 0

@@ -35,6 +35,8 @@ public struct VolumeStatus: Equatable, Sendable {
     /// Bytes of journal held on local disk.
     public var journalBytes: UInt64 = 0
     public var journalSegments: Int = 0
+    /// Segments that hold nothing any more and that the disk would not let go of: tried again.
+    public var unreturnedSegments: Int = 0
     /// Blocks with acknowledged content that no commit has.
     public var dirtyBlocks: UInt64 = 0
     /// Age of the oldest acknowledged write that is not published; zero if there is none.

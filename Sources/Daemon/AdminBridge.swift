@@ -203,6 +203,7 @@ struct AdminBridge: AdminService {
             epoch: status.epoch.rawValue)
         reply.journalBytes = status.journalBytes
         reply.journalSegments = UInt64(status.journalSegments)
+        reply.unreturnedSegments = UInt64(status.unreturnedSegments)
         reply.dirtyBlocks = status.dirtyBlocks
         reply.readers = UInt64(status.readers)
         reply.writers = UInt64(status.writers)

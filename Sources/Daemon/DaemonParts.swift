@@ -57,7 +57,7 @@ struct DaemonParts {
             cache: CleanCache(capacityBytes: configuration.cache.memoryBytes), pool: pool,
             hands: hands, settings: packs(configuration.commit),
             options: volumes(configuration), views: views,
-            commitWaitSeconds: commitWaitSeconds)
+            commitWaitSeconds: commitWaitSeconds, log: EventLog(logger: logger))
         return DaemonParts(cacheDirectory: directory, lock: lock, host: host, access: access)
     }
 

@@ -49,14 +49,16 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
         }
         pool.adopt(kept.count)
         var next = survey.highestNumber + 1
-        if let accepted {
-            kept.append(try sealingSegment(after: accepted, number: next, pool: pool))
-            next += 1
-        }
-        do throws(HostIOError) {
+        do throws(JournalError) {
+            if let accepted {
+                kept.append(try sealingSegment(after: accepted, number: next, pool: pool))
+                next += 1
+            }
             try letGo(of: dropped, pool: pool)
         } catch {
-            throw .io(error)
+            // The next recovery counts what it finds.
+            pool.disown(kept.count)
+            throw error
         }
         return start(with: kept, nextSegmentNumber: next, pages: pool.segmentPages)
     }
@@ -95,6 +97,7 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
             try directory.sync()
             try pool.directory.sync()
         } catch {
+            pool.disown(1)
             throw .io(error)
         }
         file.markNameDurable()
@@ -105,12 +108,19 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
     /// leaves a younger segment without the one before it.
     private func letGo(
         of dropped: ArraySlice<FoundSegment<Storage>>, pool: SegmentPool<Storage>
-    ) throws(HostIOError) {
+    ) throws(JournalError) {
         let gone = dropped.reversed() + survey.superseded
         pool.adopt(gone.count)
-        try pool.give(back: gone.map { adopted($0, pool: pool) })
-        for name in survey.strangers { try directory.remove(name) }
-        if !gone.isEmpty || !survey.strangers.isEmpty { try directory.sync() }
+        do throws(GiveBackFailure<Storage>) {
+            try pool.give(back: gone.map { adopted($0, pool: pool) })
+        } catch {
+            pool.disown(error.left.count)
+            throw .io(error.reason)
+        }
+        do throws(HostIOError) {
+            for name in survey.strangers { try directory.remove(name) }
+            if !gone.isEmpty || !survey.strangers.isEmpty { try directory.sync() }
+        } catch { throw .io(error) }
     }
 
     private func adopted(

@@ -58,6 +58,12 @@ public struct SpaceUsage: Equatable, Sendable {
     }
 }
 
+/// Segments that could not be given back, in the order given, and why the first could not.
+public struct GiveBackFailure<Storage: StorageDirectory>: Error {
+    public let left: [SegmentFile<Storage>]
+    public let reason: HostIOError
+}
+
 /// The stock of segments. Its calls block and belong on workers; any thread may make them.
 public final class SegmentPool<Storage: StorageDirectory>: Sendable {
     /// Free segments kept at most, 1 GiB; more are deleted when they come back. A burst of writes
@@ -75,13 +81,19 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
     private struct State {
         var free: [Free] = []
         var nextNumber: UInt64 = 1
-        var usedSegments: UInt64 = 0
+        var usedSegments: UInt64 = 0 {
+            didSet { gauge.set(usedBytes: usedSegments * segmentBytes) }
+        }
         var random: any RandomSource
+        let gauge: SpaceGauge
+        let segmentBytes: UInt64
     }
 
     public let directory: Storage
     public let segmentPages: Int
     public let budgetBytes: UInt64
+    /// What is used of the budget, without a lock.
+    public let gauge: SpaceGauge
     private let freeMax: Int
     private let state: Lock<State>
 
@@ -95,7 +107,12 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
         self.segmentPages = segmentPages
         self.budgetBytes = budgetBytes
         freeMax = freeSegmentsMax
-        state = Lock(State(random: random))
+        let segmentBytes = UInt64(segmentPages * Limits.grainBytes)
+        let gauge = SpaceGauge(budgetBytes: budgetBytes, segmentBytes: segmentBytes)
+        self.gauge = gauge
+        state = Lock(
+            State(
+                random: random, gauge: gauge, segmentBytes: segmentBytes))
     }
 
     private var segmentBytes: UInt64 { UInt64(segmentPages * Limits.grainBytes) }
@@ -187,32 +204,51 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
     }
 
     /// Takes back segments whose records are all published, in the order given: the oldest first,
-    /// so that a crash in between leaves the younger ones, which explain themselves.
-    public func give(back segments: [SegmentFile<Storage>]) throws(HostIOError) {
-        for segment in segments {
-            let hasRoom = state.withLock { $0.free.count < freeMax }
-            if hasRoom, segment.pages == segmentPages {
-                try wipe(segment.file)
-                let name = freeName()
-                try segment.directory.rename(segment.name, to: directory, as: name)
-                state.withLock { $0.free.append(Free(name: name, file: segment.file)) }
-            } else {
-                try segment.directory.remove(segment.name)
+    /// so that a crash in between leaves the younger ones, which explain themselves. What it cannot
+    /// take is in the error, still counted as used: it is to be given back again later.
+    public func give(back segments: [SegmentFile<Storage>]) throws(GiveBackFailure<Storage>) {
+        for (index, segment) in segments.enumerated() {
+            do throws(HostIOError) { try give(back: segment) } catch {
+                throw GiveBackFailure(left: Array(segments[index...]), reason: error)
             }
             state.withLock { $0.usedSegments -= 1 }
         }
     }
 
+    private func give(back segment: SegmentFile<Storage>) throws(HostIOError) {
+        let hasRoom = state.withLock { $0.free.count < freeMax }
+        guard hasRoom, segment.pages == segmentPages, isWiped(segment.file) else {
+            try segment.directory.remove(segment.name)
+            return
+        }
+        let name = freeName()
+        try segment.directory.rename(segment.name, to: directory, as: name)
+        state.withLock { $0.free.append(Free(name: name, file: segment.file)) }
+    }
+
     /// Removes the superblock, durably: a segment that waits in a journal for its first batch must
     /// not be taken for part of an earlier life of that journal, whose generations may be higher.
-    private func wipe(_ file: Storage.File) throws(HostIOError) {
-        try file.write(at: 0, [UInt8](repeating: 0, count: Limits.grainBytes))
-        try file.sync()
+    /// False if that failed: a file that did not sync is never trusted again.
+    private func isWiped(_ file: Storage.File) -> Bool {
+        do throws(HostIOError) {
+            try file.write(at: 0, [UInt8](repeating: 0, count: Limits.grainBytes))
+            try file.sync()
+            return true
+        } catch { return false }
     }
 
     /// Counts segments that a recovered journal holds, or that left by another way.
     func adopt(_ count: Int) {
         state.withLock { $0.usedSegments += UInt64(count) }
+    }
+
+    /// Counts segments no more that stay in the folder of a journal which nobody serves any longer.
+    /// Whoever recovers it counts them again.
+    public func disown(_ count: Int) {
+        state.withLock {
+            precondition(count >= 0 && UInt64(count) <= $0.usedSegments)
+            $0.usedSegments -= UInt64(count)
+        }
     }
 
     func drawNonce() -> UInt64 { state.withLock { $0.random.next() } }

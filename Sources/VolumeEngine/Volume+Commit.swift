@@ -206,8 +206,7 @@ extension Volume {
         lastError = nil
         isResolving = false
         isPoolResting = false
-        let retired = journal.retire(upTo: newRoot.commit.cut)
-        if !retired.isEmpty { effects.append(.retire(retired)) }
+        giveBack(journal.retire(upTo: newRoot.commit.cut))
         releaseIfIdle()
         wakeStalled()
         answerCommitWaiters()
@@ -223,8 +222,7 @@ extension Volume {
         guard !journal.hasStaged, !isSyncInFlight, flushWaiting.isEmpty, segmentsOrdered == 0
         else { return }
         edges.release()
-        let retired = journal.retire(upTo: root.commit.cut, idle: true)
-        if !retired.isEmpty { effects.append(.retire(retired)) }
+        giveBack(journal.retire(upTo: root.commit.cut, idle: true))
     }
 
     private mutating func answerCommitWaiters() {

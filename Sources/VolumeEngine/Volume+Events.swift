@@ -29,6 +29,7 @@ extension Volume {
                     completions.append(Completion(tag: tag, outcome: .retry))
                 }
             }
+        case .retired(let left, let failure): returnEnded(left, failure)
         case .commitEnded(let run, let outcome): commitEnded(run, outcome)
         }
     }

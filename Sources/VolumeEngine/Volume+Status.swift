@@ -22,6 +22,8 @@ public struct VolumeCounters: Equatable, Sendable {
     public var fetchesFailed: UInt64 = 0
     public var commits: UInt64 = 0
     public var commitsPostponed: UInt64 = 0
+    /// Tries to give journal segments back that failed.
+    public var returnsFailed: UInt64 = 0
     /// Writes whose answer was held back because the disk budget was short, and for how long.
     public var writesHeld: UInt64 = 0
     public var heldNanoseconds: UInt64 = 0
@@ -43,6 +45,8 @@ public struct VolumeReport: Sendable {
     public var dirtyEntries: Int
     public var journalBytes: UInt64
     public var journalSegments: Int
+    /// Segments that are free and could not be given back: tried again by and by.
+    public var unreturnedSegments: Int
     /// Bytes appended since the last cut.
     public var unpublishedBytes: UInt64
     public var unpublishedAgeSeconds: UInt64
@@ -73,6 +77,7 @@ extension Volume {
         }
         var isCommitting = true
         if case .idle = phase { isCommitting = false }
+        let unreturned = returns.failure.map { "journal segments cannot be given back: \($0)" }
         let age = (oldestFrozen ?? oldestActive).map { now.nanoseconds(since: $0) / 1_000_000_000 }
         var slowdown = 0.0
         if case .open = gate, let space {
@@ -83,9 +88,11 @@ extension Volume {
         }
         return VolumeReport(
             id: id, size: size, blockBytes: blockBytes, commit: root.commit, epoch: epoch,
-            operationState: state, failure: failure, lastError: lastError,
+            operationState: state, failure: failure,
+            lastError: lastError ?? unreturned,
             dirtyEntries: active.entryCount + (frozen?.entryCount ?? 0),
             journalBytes: journal.bytes, journalSegments: journal.segmentCount,
+            unreturnedSegments: returns.failed,
             unpublishedBytes: uncommittedBytes + frozenBytes, unpublishedAgeSeconds: age ?? 0,
             isCommitting: isCommitting, isStalled: isStalled, parkedRequests: parks.count,
             slowdown: slowdown, heldAnswers: pace.held.count, lastRecord: journal.lastAppended,

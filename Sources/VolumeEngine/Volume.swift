@@ -15,7 +15,7 @@
 //   2. A record is applied to the active memtable only after the append that holds it returned.
 //   3. At most one commit runs; the frozen memtable exists exactly while one does.
 //   4. A segment is given back only after a commit whose cut is at or past its last record is root.
-// The parts: Volume+Read, +Write, +Zero, +Flush, +Fetch, +Commit, +Events, +Status.
+// The parts: Volume+Read, +Write, +Zero, +Flush, +Fetch, +Commit, +Returns, +Events, +Status.
 
 public import BlockDevice
 public import CleanCache
@@ -107,6 +107,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var fetches = FetchTable()
     var readAhead = ReadAhead()
     var segmentsOrdered = 0
+    var returns = SegmentReturns<Storage>()
     /// Payload pages of the largest request that waits for room.
     var pagesWanted = 0
 
@@ -204,6 +205,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         isPoolResting = false
         isFull = false
         fetches.forgetDamaged()
+        sendReturns()
         wakeStalled()
         releaseAnswers()
         endTurn()
@@ -213,7 +215,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     /// True if `tick` has something to do that only time brings.
     public var needsTicks: Bool {
         if case .backingOff = phase { return true }
-        if isPoolResting || !fetches.damaged.isEmpty { return true }
+        if isPoolResting || returns.retryAt != nil || !fetches.damaged.isEmpty { return true }
         return oldestActive != nil || parks.count > 0 || holdsAnswers
     }
 

@@ -48,7 +48,7 @@ public struct WarmOrder<Storage: StorageDirectory>: Sendable {
 }
 
 /// Work for a worker thread. Every case but `answer` ends in exactly one event, except
-/// `startWriteback`, `retire` and `recordFailure`, which end in none.
+/// `startWriteback` and `recordFailure`, which end in none.
 public enum VolumeEffect<Storage: StorageDirectory>: Sendable {
     case sync(SyncWork<Storage>)
     case startWriteback(SegmentFile<Storage>, offset: UInt64, count: UInt64)
@@ -72,6 +72,8 @@ public enum VolumeEvent<Storage: StorageDirectory>: Sendable {
     case segmentsTaken([SegmentFile<Storage>], isFull: Bool, failure: HostIOError?)
     case fetched(FetchNumber, failure: FetchError?)
     case warmed(FetchNumber, failure: HostIOError?)
+    /// With a failure: what is left, in the order given.
+    case retired(left: [SegmentFile<Storage>], failure: HostIOError?)
     case commitEnded(CommitRun<Storage>, CommitOutcome)
 }
 

@@ -179,7 +179,9 @@ final class JournalRig {
         cut = journal.lastAppended
         units.removeAll()
         memtable = Memtable(blockBytes: Self.blockBytes)
-        try pool.give(back: journal.retire(upTo: cut, idle: idle))
+        do throws(GiveBackFailure<Volatile>) {
+            try pool.give(back: journal.retire(upTo: cut, idle: idle))
+        } catch { throw error.reason }
     }
 
     // MARK: Crashes

@@ -69,6 +69,37 @@ import Testing
         #expect(try journal.list() == ["00000002.seg"])
     }
 
+    @Test("what cannot be given back is named in order, stays counted, and can be given later")
+    func refusedBack() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk, freeMax: 9)
+        let journal = try disk.root.directory("journal", create: true)
+        let segments = try (1...3).map { try pool.take(into: journal, number: UInt64($0)) }
+        disk.failNext(.rename, code: EIO, pathEnding: "00000002.seg")
+        let failure = #expect(throws: GiveBackFailure<Volatile>.self) {
+            try pool.give(back: segments)
+        }
+        #expect(failure?.left.map(\.number) == [2, 3] && failure?.reason.code == EIO)
+        #expect(pool.usage.usedBytes == 2 * Self.bytes && pool.usage.freeSegments == 1)
+        #expect(try journal.list().sorted() == ["00000002.seg", "00000003.seg"])
+        try pool.give(back: failure?.left ?? [])
+        #expect(pool.usage.usedBytes == 0 && pool.usage.freeSegments == 3)
+    }
+
+    @Test("a segment whose superblock could not be wiped is removed, never used again")
+    func notWiped() throws {
+        let disk = VolatileDisk()
+        let pool = try makePool(disk)
+        let journal = try disk.root.directory("journal", create: true)
+        for kind in [VolatileDisk.Kind.write, .sync] {
+            let segment = try pool.take(into: journal, number: 1)
+            disk.failNext(kind, code: EIO)
+            try pool.give(back: [segment])
+            #expect(pool.usage.usedBytes == 0 && pool.usage.freeSegments == 0)
+            #expect(try journal.list() == [])
+        }
+    }
+
     @Test("more free segments than the bound are deleted")
     func freeBound() throws {
         let disk = VolatileDisk()

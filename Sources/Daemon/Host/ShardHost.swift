@@ -36,6 +36,7 @@ struct HostParts: Sendable {
     /// Where views of commits find the folders that they never use.
     let views: HostDirectory
     let commitWaitSeconds: UInt64
+    let log: EventLog
 }
 
 final class ShardHost: VolumeHost {
@@ -63,7 +64,7 @@ final class ShardHost: VolumeHost {
         shards = (0..<count).map { index in
             let setting = VolumeShardSetting(
                 index: index, hands: parts.hands, clock: parts.clock, cache: parts.cache,
-                sessions: sessions, onIdleView: onIdleView)
+                sessions: sessions, log: parts.log, onIdleView: onIdleView)
             return Shard(name: "shard-\(index)", clock: parts.clock) { context in
                 VolumeShard(setting, context)
             }

@@ -18,6 +18,7 @@ enum StatusText {
             sequence: volume.commit.sequence, epoch: volume.epoch)
         status.journalBytes = volume.journalBytes
         status.journalSegments = volume.journalSegments
+        status.unreturnedSegments = volume.unreturnedSegments
         status.dirtyBlocks = UInt64(volume.dirtyEntries)
         status.unpublishedAgeSeconds = volume.unpublishedAgeSeconds
         status.unpublishedBytes = volume.unpublishedBytes
@@ -62,6 +63,8 @@ enum StatusText {
             "client_errors": clients.errors, "connections": UInt64(report.connections),
             "writers": UInt64(report.writers), "journal_bytes": volume.journalBytes,
             "journal_segments": UInt64(volume.journalSegments),
+            "unreturned_segments": UInt64(volume.unreturnedSegments),
+            "returns_failed": counters.returnsFailed,
             "dirty_blocks": UInt64(volume.dirtyEntries),
             "unpublished_bytes": volume.unpublishedBytes,
             "unpublished_age_secs": volume.unpublishedAgeSeconds,

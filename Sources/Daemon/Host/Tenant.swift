@@ -40,6 +40,7 @@ struct Departure {
 struct Tenant {
     let place: Place
     let served: ServedVolume
+    let name: String
     let worker: VolumeWorker<HostDirectory, DaemonStore>
     /// Effects that workers have, or that wait for one.
     var effectsRunning = 0
@@ -50,11 +51,12 @@ struct Tenant {
     var departure: Departure?
 
     init(
-        place: Place, served: ServedVolume,
+        place: Place, served: ServedVolume, name: String,
         worker: VolumeWorker<HostDirectory, DaemonStore>, idleSince: Instant
     ) {
         self.place = place
         self.served = served
+        self.name = name
         self.worker = worker
         self.idleSince = idleSince
     }

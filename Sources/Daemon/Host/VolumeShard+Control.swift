@@ -124,6 +124,9 @@ extension VolumeShard {
 
     private mutating func remove(_ slot: Int, _ departure: Departure, _ result: ControlResult) {
         let place = tenants[slot]?.place
+        if let held = devices.pointer(slot)?.pointee.volume.segmentsHeld {
+            tenants[slot]?.worker.disown(segments: held)
+        }
         tenants[slot] = nil
         backlog.removeAll { $0.slot == slot }
         for (number, question) in questions where question.place == place {

@@ -21,6 +21,7 @@ struct VolumeShardSetting: Sendable {
     let clock: SystemClock
     let cache: CleanCache
     let sessions: SessionOptions
+    let log: EventLog
     /// A read-only view has had no client for a while. Must not block.
     let onIdleView: @Sendable (ServedVolume) -> Void
 }
@@ -150,8 +151,10 @@ struct VolumeShard: ShardHandler, ~Copyable {
         if isNew { tenants[item.slot]?.effectsRunning += 1 }
         let (place, worker) = (tenant.place, tenant.worker)
         let (mailbox, clock, effect) = (mailbox, setting.clock, item.effect)
+        let (log, name) = (setting.log, tenant.name)
         return setting.hands.pool(for: effect).trySubmit {
             let event = worker.perform(effect, labelSeconds: clock.wallSeconds)
+            if let event { log.note(event, of: name) }
             mailbox.send(.performed(place, event))
         }
     }
@@ -173,7 +176,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
         generation += 1
         let place = Place(slot: slot, generation: generation)
         tenants[slot] = Tenant(
-            place: place, served: arrival.served, worker: arrival.worker, idleSince: now)
+            place: place, served: arrival.served, name: arrival.name, worker: arrival.worker, idleSince: now)
         sessions.resetStatistics(ofDevice: slot)
         sessions.touch(device: slot)
         answer.give(place)
