@@ -80,7 +80,7 @@ struct Gauges: Sendable {
     private static let gauges: Set<String> = [
         "connections", "writers", "journal_bytes", "journal_segments", "dirty_blocks",
         "unpublished_bytes", "unpublished_age_secs", "parked_requests", "sequence", "epoch",
-        "unreturned_segments", "slowdown_percent", "held_answers",
+        "index_bytes", "unreturned_segments", "slowdown_percent", "held_answers",
     ]
 
     private func volumeFamilies() -> [MetricFamily] {

@@ -35,6 +35,8 @@ struct BlockTable {
 
     func deallocate() { entries.deallocate() }
 
+    @inlinable var byteCount: Int { capacity &* MemoryLayout<UInt64>.size }
+
     @inlinable
     func home(of block: UInt64) -> Int {
         Int(truncatingIfNeeded: (block &* 0x9E37_79B9_7F4A_7C15) >> shift)

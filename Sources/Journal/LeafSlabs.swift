@@ -7,6 +7,7 @@
 @usableFromInline
 struct LeafSlabs {
     private static let slabEntries = 16 << 10
+    @usableFromInline static let slabBytes = slabEntries * MemoryLayout<UInt32>.size
     private static let none = UInt32.max
 
     @usableFromInline var slabs: [UnsafeMutablePointer<UInt32>] = []
@@ -33,6 +34,8 @@ struct LeafSlabs {
     subscript(_ leaf: UInt32) -> UnsafeMutablePointer<UInt32> {
         slabs[Int(leaf >> leafShift)] + Int(leaf & leafMask) &* grains
     }
+
+    @inlinable var byteCount: Int { slabs.count &* Self.slabBytes }
 
     /// A leaf with undefined entries.
     mutating func make() -> UInt32 {

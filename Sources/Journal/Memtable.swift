@@ -16,6 +16,7 @@ public final class Memtable: @unchecked Sendable {
     /// Zeroes of at most this many whole blocks are table entries instead of ranges, so that many
     /// small trims do not shift a long list of ranges.
     static let markedBlocksMax: UInt64 = 16
+    @usableFromInline static let rangeWeight = 160
 
     public let blockBytes: Int
     /// Grains of a block, and its logarithm.
@@ -91,6 +92,16 @@ public final class Memtable: @unchecked Sendable {
 
     /// Leaves, marked blocks and ranges: what a commit has to visit.
     public var entryCount: Int { content.pointee.table.count + content.pointee.ranges.count }
+
+    /// What the table weighs: its memory in bytes, but a range as much as a leaf, because a new
+    /// range moves those behind it. Grows with what a guest touches, whether that costs it journal
+    /// bytes or not. Constant time.
+    @inlinable
+    public var weight: UInt64 {
+        UInt64(
+            content.pointee.leaves.byteCount &+ content.pointee.table.byteCount
+                &+ content.pointee.ranges.count &* Self.rangeWeight)
+    }
 
     public var leafCount: Int { content.pointee.leaves.liveCount }
 

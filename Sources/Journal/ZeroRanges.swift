@@ -9,7 +9,7 @@ struct ZeroRanges {
     @usableFromInline private(set) var all: [Range<UInt64>] = []
 
     @inlinable var isEmpty: Bool { all.isEmpty }
-    var count: Int { all.count }
+    @inlinable var count: Int { all.count }
 
     @inlinable
     func contains(_ block: UInt64) -> Bool {

@@ -113,6 +113,7 @@ extension Volume {
         let isDue =
             !commitWaiters.isEmpty || closing != nil
             || uncommittedBytes >= options.commitBytes || isOldEnough
+            || indexWeight >= options.commitIndexBytes &+ uncommittedBytes / 4
         guard isDue else { return }
         if isDirty {
             beginCommit()
@@ -146,6 +147,7 @@ extension Volume {
         sealed.freeze()
         frozen = sealed
         active = Memtable(blockBytes: blockBytes)
+        indexWeight = active.weight
         oldestFrozen = oldestActive
         oldestActive = nil
         frozenBytes = uncommittedBytes
@@ -256,6 +258,8 @@ extension Volume {
     mutating func wakeStalled() {
         guard parks.isAnyWaitingForRoom, !isResolving else { return }
         guard !isStalled || options.whenUnpublished != .pause else { return }
+        // As long as nothing is published there is no other index.
+        guard !isIndexFull || frozen == nil || options.whenFull != .pause else { return }
         wakeRoomWaiters()
     }
 }

@@ -43,6 +43,8 @@ public struct VolumeReport: Sendable {
     public var lastError: String?
     /// Blocks and zeroed ranges that are not in the root.
     public var dirtyEntries: Int
+    /// What the memtables weigh: about their bytes.
+    public var indexBytes: UInt64
     public var journalBytes: UInt64
     public var journalSegments: Int
     /// Segments that are free and could not be given back: tried again by and by.
@@ -91,6 +93,7 @@ extension Volume {
             operationState: state, failure: failure,
             lastError: lastError ?? unreturned,
             dirtyEntries: active.entryCount + (frozen?.entryCount ?? 0),
+            indexBytes: active.weight + (frozen?.weight ?? 0),
             journalBytes: journal.bytes, journalSegments: journal.segmentCount,
             unreturnedSegments: returns.failed,
             unpublishedBytes: uncommittedBytes + frozenBytes, unpublishedAgeSeconds: age ?? 0,

@@ -225,7 +225,10 @@ extension Volume {
                     grains: range.firstGrain..<(range.firstGrain + range.count))
             }
         }
-        if !staged.ranges.isEmpty && oldestActive == nil { oldestActive = now }
+        if !staged.ranges.isEmpty {
+            indexWeight = active.weight
+            if oldestActive == nil { oldestActive = now }
+        }
         answerStaged(journaled: staged.bytes + grainBytes)
         uncommittedBytes += staged.bytes + grainBytes
         staged.removeAll()
@@ -283,6 +286,10 @@ extension Volume {
         case .closed: return .failed(.failed)
         }
         if isResolving { return parkForRoom(tag, pages: 0) }
+        if isIndexFull {
+            lastError = "the index of unpublished writes is full"
+            return refusal(options.whenFull, .noSpace) ?? parkForRoom(tag, pages: 0)
+        }
         guard isStalled else { return nil }
         return refusal(options.whenUnpublished, .failed) ?? parkForRoom(tag, pages: 0)
     }
@@ -295,6 +302,10 @@ extension Volume {
         case .refuse: .failed(.readOnly)
         }
     }
+
+    /// True if the memtable may not grow before the next cut, which waits for the running commit.
+    @inline(__always)
+    var isIndexFull: Bool { indexWeight >= options.indexBytesMax &+ uncommittedBytes / 4 }
 
     /// True if a unit of this many payload pages can be staged to its end now.
     func hasRoom(pages: Int) -> Bool { segmentsWanted(pages: pages) == 0 }

@@ -30,6 +30,12 @@ public import VolumeMap
 public struct VolumeOptions: Sendable {
     /// Bytes of uncommitted journal at which a commit starts.
     public var commitBytes: UInt64 = 64 << 20
+    /// Weight of the memtable at which a commit starts, and at which writers wait for one. Zeros
+    /// and trims make entries and next to no journal bytes, so neither the disk budget nor
+    /// `commitBytes` bounds them. A quarter of the journal's bytes comes on top of both: that much
+    /// the leaves of written blocks may take, and those the disk budget bounds.
+    public var commitIndexBytes: UInt64 = 16 << 20
+    public var indexBytesMax: UInt64 = 64 << 20
     /// Age of the oldest uncommitted write at which a commit starts.
     public var commitAgeSeconds: UInt64 = 30
     /// Age of the oldest unpublished write beyond which writers wait; nil: never.
@@ -118,6 +124,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var isHeadVerified: Bool
     var uncommittedBytes: UInt64 = 0
     var frozenBytes: UInt64 = 0
+    /// Of the active memtable, after the last append.
+    var indexWeight: UInt64 = 0
     var oldestActive: Instant?
     var oldestFrozen: Instant?
     var backoffSeconds: UInt64 = 0
@@ -163,6 +171,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         let pendingRun = seed.pendingRun
         uncommittedBytes = seed.uncommittedBytes
         frozenBytes = seed.frozenBytes
+        indexWeight = seed.active.weight
         oldestActive = seed.active.isEmpty && seed.size == root.size ? nil : now
         oldestFrozen = seed.frozen == nil ? nil : now
         journal = Journal(starting: seed.journal)

@@ -65,6 +65,7 @@ enum StatusText {
             "journal_segments": UInt64(volume.journalSegments),
             "unreturned_segments": UInt64(volume.unreturnedSegments),
             "returns_failed": counters.returnsFailed,
+            "index_bytes": volume.indexBytes,
             "dirty_blocks": UInt64(volume.dirtyEntries),
             "unpublished_bytes": volume.unpublishedBytes,
             "unpublished_age_secs": volume.unpublishedAgeSeconds,
