@@ -61,6 +61,11 @@ public struct MapNodeView {
         SparseDirectory.first(bytes, from: start)
     }
 
+    /// The first block at or after `start` that has no stack; nil if all have one.
+    public func firstAbsent(from start: Int) -> Int? {
+        SparseDirectory.firstAbsent(bytes, from: start)
+    }
+
     private func firstFrame(_ position: Int) -> Int {
         Int(
             UInt16(

@@ -83,6 +83,17 @@ enum SparseDirectory {
         return nil
     }
 
+    /// The first entry at or after `start` that is not there; nil if all are.
+    static func firstAbsent(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        var index = start
+        while index < Limits.chunkBlocks {
+            let rest = ~word(bytes, index >> 6) >> UInt64(index & 63)
+            if rest != 0 { return index + rest.trailingZeroBitCount }
+            index = (index | 63) + 1
+        }
+        return nil
+    }
+
     private static func word(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt64 {
         UInt64(
             littleEndian: bytes.loadUnaligned(

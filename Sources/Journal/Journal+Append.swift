@@ -11,26 +11,6 @@ public import Primitives
 extension Journal {
     public var hasStaged: Bool { recordCount > 0 }
 
-    /// True if a staged record covers one of the grains: they can be read only after the append.
-    public func stagedOverlaps(grains: Range<UInt64>) -> Bool {
-        if recordCount == 0 { return false }
-        guard let bounds = boundsPointer else { return false }
-        for index in 0..<recordCount
-        where bounds[index] < grains.upperBound
-            && bounds[Limits.batchRecordsMax + index] > grains.lowerBound
-        {
-            return true
-        }
-        return false
-    }
-
-    private var boundsPointer: UnsafeMutablePointer<UInt64>? {
-        switch workspace {
-        case .some(let workspace): return workspace.bounds
-        case .none: return nil
-        }
-    }
-
     /// Stages a write of whole grains. The pieces' memory is lent until `append`, and must not
     /// change.
     public mutating func stageWrite(
@@ -135,15 +115,11 @@ extension Journal {
         return true
     }
 
-    /// Encodes the record into the header page and notes what it covers.
+    /// Encodes the record into the header page.
     private mutating func put(_ record: JournalRecord) {
         precondition(record.invalidField == nil, "record is not valid")
-        guard let header = workspaceHeader, let bounds = boundsPointer else { return }
+        guard let header = workspaceHeader else { return }
         record.encode(into: header + BatchHeader.offset(ofRecord: recordCount))
-        let isRange = record.kind == .write || record.kind == .zero || record.kind == .trim
-        let grains = isRange ? record.grains : 0..<0
-        bounds[recordCount] = grains.lowerBound
-        bounds[Limits.batchRecordsMax + recordCount] = grains.upperBound
         recordCount += 1
         lastStaged = record.sequence
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The memory that a journal stages a batch in: header page, superblock page, iovecs, and where each
-// staged record lies on the volume. Made at the first write, dropped when the volume is idle.
+// The memory that a journal stages a batch in: header page, superblock page, iovecs. Made at the
+// first write, dropped when the volume is idle.
 
 import Formats
 import Glibc
@@ -16,8 +16,6 @@ struct JournalWorkspace: ~Copyable {
     let header: UnsafeMutableRawPointer
     let superblock: UnsafeMutableRawPointer
     let pieces: UnsafeMutablePointer<iovec>
-    /// The grains of each staged record, as lower bounds and then upper bounds.
-    let bounds: UnsafeMutablePointer<UInt64>
     let hasher = XXH3Stream()
 
     init() {
@@ -26,14 +24,11 @@ struct JournalWorkspace: ~Copyable {
         superblock = .allocate(byteCount: Limits.grainBytes, alignment: Limits.grainBytes)
         pieces = .allocate(capacity: Self.piecesMax)
         pieces.initialize(repeating: iovec(), count: Self.piecesMax)
-        bounds = .allocate(capacity: 2 * Limits.batchRecordsMax)
-        bounds.initialize(repeating: 0, count: 2 * Limits.batchRecordsMax)
     }
 
     deinit {
         header.deallocate()
         superblock.deallocate()
         pieces.deallocate()
-        bounds.deallocate()
     }
 }

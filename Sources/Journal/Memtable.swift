@@ -105,6 +105,36 @@ public final class Memtable: @unchecked Sendable {
 
     public var leafCount: Int { content.pointee.leaves.liveCount }
 
+    /// Whether `block` lies in a long range of zeros, and up to which block that stays so. Blocks
+    /// of `touchedBlocks` shadow the answer.
+    public func zeroRun(from block: BlockIndex) -> (isZero: Bool, end: UInt64) {
+        let run = content.pointee.ranges.run(from: block.rawValue)
+        return (run.isInside, run.end)
+    }
+
+    /// The blocks of a range that have a leaf or a mark of their own, ascending. Looks at every
+    /// block of the range or at every entry, whichever is less: `touchedCost`.
+    public func touchedBlocks(in blocks: Range<UInt64>) -> [UInt64] {
+        var touched: [UInt64] = []
+        if content.pointee.table.count == 0 { return touched }
+        if UInt64(blocks.count) < UInt64(content.pointee.table.capacity) {
+            for block in blocks where content.pointee.table.value(of: block) != BlockTable.absent {
+                touched.append(block)
+            }
+            return touched
+        }
+        content.pointee.table.forEach { block, _ in
+            if blocks.contains(block) { touched.append(block) }
+        }
+        touched.sort()
+        return touched
+    }
+
+    /// Steps of `touchedBlocks` over everything.
+    public var touchedCost: Int {
+        content.pointee.table.count == 0 ? 0 : content.pointee.table.capacity
+    }
+
     /// The blocks that have a leaf, ascending.
     public func sortedBlocks() -> [BlockIndex] {
         var blocks: [BlockIndex] = []

@@ -18,6 +18,14 @@ struct ZeroRanges {
         return index < all.count && all[index].lowerBound <= block
     }
 
+    /// Whether `block` is in the set, and up to which block that stays so.
+    func run(from block: UInt64) -> (isInside: Bool, end: UInt64) {
+        let index = firstEnding(after: block)
+        guard index < all.count else { return (false, .max) }
+        let range = all[index]
+        return range.lowerBound <= block ? (true, range.upperBound) : (false, range.lowerBound)
+    }
+
     /// Joins all ranges that overlap or touch the new one.
     mutating func insert(_ range: Range<UInt64>) {
         precondition(!range.isEmpty)

@@ -10,10 +10,15 @@ public import Primitives
 import VolumeMap
 
 extension Volume {
-    /// Blocks looked at by one call: the reply may cover less than was asked for, and the shard
-    /// goes on.
+    /// Blocks that one prefetch, or the fetch of one question, looks at.
     static var extentBlocksMax: UInt64 { 1 << 16 }
+    /// Runs of one call: each costs at most a node and a few pages of the map.
+    static var extentRunsMax: Int { 4096 }
+    /// Blocks of one call if the memtables have more entries than that.
+    static var extentWindow: UInt64 { 1 << 14 }
 
+    /// The reply may cover less than was asked for: the client goes on. What it costs depends on
+    /// what is known of the range, not on its length.
     public mutating func extents(
         at offset: ByteOffset, count: ByteCount, limit: Int, into list: inout [Extent],
         tag: RequestTag
@@ -22,26 +27,78 @@ extension Volume {
             return .failed(.outOfRange)
         }
         if let wait = waitForResolution(tag) { return wait }
-        let end = offset.rawValue + count.rawValue
+        let asked = offset.rawValue..<(offset.rawValue + count.rawValue)
+        let (window, touched) = touchedBlocks(of: asked)
         var found = ExtentBuilder(limit: limit)
-        var position = offset.rawValue
-        var blocksLeft = Self.extentBlocksMax
-        while position < end && blocksLeft > 0 {
-            blocksLeft -= 1
-            let block = BlockIndex(position >> blockShift)
-            let blockEnd = min(end, (block.rawValue + 1) << blockShift)
-            guard let isWhole = appendExtents(of: block, position..<blockEnd, to: &found) else {
+        var block = window.lowerBound
+        var next = 0
+        var runsLeft = Self.extentRunsMax
+        while block < window.upperBound && runsLeft > 0 {
+            runsLeft -= 1
+            let stop = next < touched.count ? touched[next] : window.upperBound
+            let isTouched = block == stop
+            let run = isTouched ? (count: 1, kind: Extent.Kind.data) : alike(from: block, to: stop)
+            let bytes = asked.clamped(
+                to: (block << blockShift)..<((block + run.count) << blockShift))
+            let isWhole: Bool?
+            if isTouched {
+                next += 1
+                isWhole = appendExtents(of: BlockIndex(block), bytes, to: &found)
+            } else {
+                isWhole = run.count == 0 ? nil : found.append(UInt64(bytes.count), run.kind)
+            }
+            guard let isWhole else {
                 // The map of this block is not at hand: answer what is known, or fetch it.
                 if !found.isEmpty { break }
-                return parkOnFetches(
-                    from: ByteOffset(position), count: ByteCount(end - position), tag: tag,
-                    mapOnly: true)
+                return parkOnMap(of: block, upTo: asked.upperBound, tag: tag)
             }
             guard isWhole else { break }
-            position = blockEnd
+            block += run.count
         }
         list += found.finish()
         return .done
+    }
+
+    /// The blocks to look at for a range, and those of them that a memtable tells apart.
+    private func touchedBlocks(
+        of asked: Range<UInt64>
+    ) -> (window: Range<UInt64>, touched: [UInt64]) {
+        let first = asked.lowerBound >> blockShift
+        var window = first..<((asked.upperBound - 1) >> blockShift + 1)
+        let cost = active.touchedCost + (frozen?.touchedCost ?? 0)
+        if cost > Int(Self.extentWindow) {
+            window = window.clamped(to: first..<(first + Self.extentWindow))
+        }
+        let newer = active.touchedBlocks(in: window)
+        guard let older = frozen?.touchedBlocks(in: window), !older.isEmpty else {
+            return (window, newer)
+        }
+        if newer.isEmpty { return (window, older) }
+        return (window, Set(newer).union(older).sorted())
+    }
+
+    /// Blocks from `block` on, before `stop`, that are alike; none of them is touched. None if the
+    /// map does not know the first.
+    private mutating func alike(
+        from block: UInt64, to stop: UInt64
+    ) -> (count: UInt64, kind: Extent.Kind) {
+        let first = BlockIndex(block)
+        let newer = active.zeroRun(from: first)
+        let older = frozen?.zeroRun(from: first) ?? (isZero: false, end: .max)
+        if newer.isZero { return (min(stop, newer.end) - block, .hole) }
+        if older.isZero { return (min(stop, newer.end, older.end) - block, .hole) }
+        let limit = min(stop, newer.end, older.end) - block
+        let hole = map.knownHole(from: first, limit: limit)
+        return hole > 0 ? (hole, .hole) : (map.knownData(from: first, limit: limit), .data)
+    }
+
+    private mutating func parkOnMap(
+        of block: UInt64, upTo end: UInt64, tag: RequestTag
+    ) -> Submission {
+        let start = block << blockShift
+        let stop = min(end, start + Self.extentBlocksMax << blockShift)
+        return parkOnFetches(
+            from: ByteOffset(start), count: ByteCount(stop - start), tag: tag, mapOnly: true)
     }
 
     /// False if the builder is full, nil if the map is not at hand.

@@ -72,47 +72,56 @@ public struct MapReader {
         }
     }
 
-    /// How many blocks from `block` on are known to be holes, at most `limit`. Absent chunks and
-    /// pages cost one step each. Zero if the block holds data or is not known.
+    /// How many blocks from `block` on are known to be holes, at most `limit`. Zero if the block
+    /// holds data or is not known. Takes one step for a page of the chunk table and one for a node,
+    /// however many blocks they cover.
     public mutating func knownHole(from block: BlockIndex, limit: UInt64) -> UInt64 {
         let end = block.rawValue.addingReportingOverflow(limit)
         let stop = end.overflow ? UInt64.max : end.partialValue
         var next = block.rawValue
         while next < stop {
             let chunk = BlockIndex(next).chunk
-            let page = ChunkTablePage.place(of: chunk).page
-            if case .absent = root.chunkPage(page) {
-                next = UInt64(page + 1) * Root.blocksPerPage
-                continue
-            }
-            let chunkEnd = chunk.next.firstBlock.rawValue
             switch node(of: chunk) {
-            case .unknown: return min(next, stop) - block.rawValue
-            case .hole: next = chunkEnd
+            case .unknown: return next - block.rawValue
+            case .hole: next = endOfHole(at: chunk)
             case .at(let node):
-                let start = BlockIndex(next).entryInChunk
                 let view = MapNodeView(validated: node.bytes)
-                if let present = view.firstPresent(from: start) {
+                if let present = view.firstPresent(from: BlockIndex(next).entryInChunk) {
                     next = chunk.firstBlock.rawValue + UInt64(present)
                     return min(next, stop) - block.rawValue
                 }
-                next = chunkEnd
+                next = chunk.next.firstBlock.rawValue
             }
         }
         return limit
     }
 
+    /// The block that begins the next chunk of the page that holds data, or the next page.
+    private func endOfHole(at chunk: ChunkIndex) -> UInt64 {
+        let place = ChunkTablePage.place(of: chunk)
+        let nextPage = UInt64(place.page + 1) * Root.blocksPerPage
+        let present: Int?
+        switch root.chunkPage(place.page) {
+        case .absent: present = nil
+        case .inline(let page):
+            present = ChunkTablePageView(validated: page.bytes).firstPresent(from: place.entry)
+        case .packed(let pointer):
+            // It was there a moment ago; another thread may have evicted it.
+            guard let page = cache.lookup(pointer.hash) else {
+                return chunk.next.firstBlock.rawValue
+            }
+            present = ChunkTablePageView(validated: page.bytes).firstPresent(from: place.entry)
+        }
+        guard let present else { return nextPage }
+        return nextPage - Root.blocksPerPage + UInt64(present * Limits.chunkBlocks)
+    }
+
     /// How many blocks from `block` on are known to hold data, at most `limit`, inside one chunk.
     public mutating func knownData(from block: BlockIndex, limit: UInt64) -> UInt64 {
         guard case .at(let node) = node(of: block.chunk) else { return 0 }
-        let view = MapNodeView(validated: node.bytes)
-        var entry = block.entryInChunk
-        var count: UInt64 = 0
-        while count < limit, entry < Limits.chunkBlocks, view.contains(entry) {
-            entry += 1
-            count += 1
-        }
-        return count
+        let entry = block.entryInChunk
+        let absent = MapNodeView(validated: node.bytes).firstAbsent(from: entry)
+        return min(limit, UInt64((absent ?? Limits.chunkBlocks) - entry))
     }
 
     // MARK: Nodes

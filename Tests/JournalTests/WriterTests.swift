@@ -94,20 +94,6 @@ import Testing
         }
     }
 
-    @Test("staged grains are known until they are appended")
-    func stagedOverlap() throws {
-        let rig = try JournalRig()
-        try rig.stage([.write(10, 2, 1)])
-        try rig.stage([.zero(40, 8)])
-        let overlaps = [8..<10, 8..<11, 11..<12, 12..<40, 47..<60, 48..<60].map {
-            rig.journal.stagedOverlaps(grains: UInt64($0.lowerBound)..<UInt64($0.upperBound))
-        }
-        #expect(overlaps == [false, true, true, false, true, false])
-        try rig.append()
-        let after = rig.journal.stagedOverlaps(grains: 0..<100)
-        #expect(!after)
-    }
-
     @Test("a failed append closes the journal for good")
     func failedAppend() throws {
         let rig = try JournalRig()

@@ -292,9 +292,9 @@ final class EngineRig {
         #expect(ticket.state == .done)
     }
 
-    func read(_ offset: UInt64, _ count: Int) -> [UInt8] {
+    func read(_ offset: UInt64, _ count: Int, holding held: Set<EffectKind> = []) -> [UInt8] {
         let ticket = submit(.read(offset, count))
-        run()
+        run(holding: held)
         #expect(ticket.state == .done)
         return ticket.bytes
     }

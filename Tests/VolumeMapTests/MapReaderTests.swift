@@ -75,6 +75,47 @@ struct MapReaderTests {
         #expect(reader.knownData(from: BlockIndex(last), limit: 9) == 1)
     }
 
+    @Test("holes between chunks cost a step for each chunk that holds data")
+    func sparse() throws {
+        var bench = MapBench(blockBytes: 4 << 10)
+        // Three chunks in each of four pages of the table, which lie in a pack.
+        let spots = (0..<12 as Range<UInt64>).map { number -> UInt64 in
+            let page = (number / 3) << 20
+            return page + number % 3 * 300 * 1024 + 7
+        }
+        for spot in spots { bench.put(spot) }
+        let count: UInt64 = 4 << 20
+        let root = try bench.seal(blocks: count, packsPages: true)
+        let client = MapClient(store: bench.store, root: root)
+        try client.fetcher.bringMap(for: blocks(spots), of: root)
+        var reader = client.reader
+        let before = client.cache.statistics
+        var found: [UInt64] = []
+        var block: UInt64 = 0
+        while block < count {
+            block += reader.knownHole(from: BlockIndex(block), limit: count - block)
+            if block == count { break }
+            found.append(block)
+            block += reader.knownData(from: BlockIndex(block), limit: count - block)
+        }
+        #expect(found == spots)
+        let after = client.cache.statistics
+        #expect(after.hits - before.hits < 12 * 6 && after.misses == before.misses)
+        // Whole and nearly whole chunks.
+        var full = MapBench(blockBytes: 4 << 10)
+        for block in 0..<2000 as Range<UInt64> where block != 1500 { full.put(block) }
+        let fullRoot = try full.seal(blocks: 2048)
+        let other = MapClient(store: full.store, root: fullRoot)
+        try other.fetcher.bringMap(for: blocks([0, 1024]), of: fullRoot)
+        var runs = other.reader
+        #expect(runs.knownData(from: BlockIndex(0), limit: 1 << 20) == 1024)
+        #expect(runs.knownData(from: BlockIndex(1), limit: 5) == 5)
+        #expect(runs.knownData(from: BlockIndex(1024), limit: 1 << 20) == 476)
+        #expect(runs.knownHole(from: BlockIndex(1500), limit: 9) == 1)
+        #expect(runs.knownData(from: BlockIndex(1501), limit: 1 << 20) == 499)
+        #expect(runs.knownHole(from: BlockIndex(2000), limit: 9) == 9)
+    }
+
     @Test("tables in packs are fetched once, and found again by their hash")
     func packedPages() throws {
         let (bench, client) = try bench(packsPages: true)

@@ -176,7 +176,8 @@ struct VolumeShard: ShardHandler, ~Copyable {
         generation += 1
         let place = Place(slot: slot, generation: generation)
         tenants[slot] = Tenant(
-            place: place, served: arrival.served, name: arrival.name, worker: arrival.worker, idleSince: now)
+            place: place, served: arrival.served, name: arrival.name, worker: arrival.worker,
+            idleSince: now)
         sessions.resetStatistics(ofDevice: slot)
         sessions.touch(device: slot)
         answer.give(place)
