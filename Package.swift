@@ -194,7 +194,7 @@ targets += [
     tests("CleanCacheTests", ["CleanCache", "Primitives"]),
     tests(
         "VolumeMapTests",
-        ["VolumeMap", "Formats", "ObjectStore", "CleanCache", "Primitives"]),
+        ["VolumeMap", "Formats", "ObjectStore", "CleanCache", "Shard", "Primitives"]),
     tests(
         "CommitterTests",
         [

@@ -7,6 +7,47 @@
 import CLinux
 public import Primitives
 
+/// Work that comes in numbered pieces, shared by whoever has time. Any thread.
+private final class Crew: @unchecked Sendable {
+    // Confined: `next` and `ended` to whoever holds `monitor`.
+    private let monitor = Monitor()
+    private let count: Int
+    private let body: @Sendable (Int) -> Void
+    private var next = 0
+    private var ended = 0
+
+    init(count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+        self.count = count
+        self.body = body
+    }
+
+    /// Takes pieces until none is left.
+    func work() {
+        while let piece = take() {
+            body(piece)
+            monitor.lock()
+            ended += 1
+            if ended == count { monitor.wakeAll() }
+            monitor.unlock()
+        }
+    }
+
+    private func take() -> Int? {
+        monitor.lock()
+        defer { monitor.unlock() }
+        guard next < count else { return nil }
+        defer { next += 1 }
+        return next
+    }
+
+    /// Waits for the pieces that others took.
+    func wait() {
+        monitor.lock()
+        while ended < count { monitor.wait() }
+        monitor.unlock()
+    }
+}
+
 /// A fixed number of threads that run closures from one bounded queue, oldest first.
 ///
 /// Shards call `trySubmit` and keep what is refused for their next turn: a shard that blocked here
@@ -54,6 +95,17 @@ public final class WorkerPool: @unchecked Sendable {
         monitor.lock()
         defer { monitor.unlock() }
         return count < queue.count && append(work)
+    }
+
+    /// Calls `body` with 0..<count, on the calling thread and on threads of the pool that have
+    /// nothing else to do, and returns when all calls have returned. Not more run at once than the
+    /// pool has threads if the caller is one of them. Never waits for a thread to become free.
+    public func spread(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+        guard count > 1 else { return (0..<count).forEach(body) }
+        let crew = Crew(count: count, body)
+        for _ in 0..<min(count - 1, threadCount - 1) where !trySubmit({ crew.work() }) { break }
+        crew.work()
+        crew.wait()
     }
 
     /// Refuses new work, runs all that is queued, and joins the threads. Called once.

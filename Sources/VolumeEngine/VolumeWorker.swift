@@ -56,10 +56,9 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         case .takeSegments(let numbers): return takeSegments(numbers)
         case .retire(let segments):
             Failpoint.segmentsBeforeRecycle.hit()
-            do throws(GiveBackFailure<Storage>) { try pool.give(back: segments) } catch {
-                return .retired(left: error.left, failure: error.reason)
-            }
-            return .retired(left: [], failure: nil)
+            // What cannot be given back stays where it is, and is found at the next start.
+            try? pool.give(back: segments)
+            return nil
         case .fetch(let order): return fetch(order)
         case .warm(let order): return warm(order)
         case .commit(let run): return .commitEnded(run, perform(run))
@@ -69,9 +68,6 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         case .answer: return nil
         }
     }
-
-    /// The volume is gone, and these segments of its journal stay where they are.
-    public func disown(segments count: Int) { pool.disown(count) }
 
     private func takeSegments(_ numbers: [UInt64]) -> VolumeEvent<Storage> {
         var taken: [SegmentFile<Storage>] = []

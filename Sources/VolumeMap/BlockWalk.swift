@@ -60,9 +60,7 @@ struct BlockWalk<Store: ObjectStore> {
 
     /// GETs what is wanted and puts the blocks together.
     mutating func fetch() throws(FetchError) {
-        if !wanted.isEmpty {
-            for range in planRanges(try locate()) { try read(range) }
-        }
+        if !wanted.isEmpty { try read(planRanges(try locate())) }
         for block in missing { assemble(block) }
         if let failure { throw failure }
     }
@@ -95,17 +93,25 @@ struct BlockWalk<Store: ObjectStore> {
         return located
     }
 
-    private mutating func read(_ range: FetchRange) throws(FetchError) {
-        let key = range.pack.key
-        let buffer = FetchBuffer(byteCount: Int(range.length))
-        do throws(ObjectStoreError) {
-            try fetcher.store.get(key, at: range.offset, into: buffer.bytes)
-        } catch {
-            let error = FetchError(error)
-            if error.isRetryable { throw error }
-            failure = failure ?? error
-            return
+    /// GETs all ranges at once, as far as the spread allows it, and decodes what came.
+    private mutating func read(_ ranges: [FetchRange]) throws(FetchError) {
+        let reads = RangeReads(store: fetcher.store, ranges: ranges)
+        fetcher.spread(ranges.count) { reads.read($0) }
+        var away: FetchError?
+        for (index, range) in ranges.enumerated() {
+            switch reads.take(index) {
+            case .bytes(let buffer): decode(range, buffer)
+            case .failed(let error):
+                let error = FetchError(error)
+                if error.isRetryable { away = away ?? error } else { failure = failure ?? error }
+            case .skipped: break
+            }
         }
+        if let away { throw away }
+    }
+
+    private mutating func decode(_ range: FetchRange, _ buffer: FetchBuffer) {
+        let key = range.pack.key
         fetcher.meter.addGet(bytes: range.length)
         for member in range.members {
             let start = Int(member.offset - range.offset)

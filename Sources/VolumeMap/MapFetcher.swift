@@ -20,20 +20,24 @@ public struct MapFetcher<Store: ObjectStore>: Sendable {
     let store: Store
     let cache: CleanCache
     let meter: FetchMeter
+    let spread: FetchSpread
 
-    public init(store: Store, cache: CleanCache) {
-        self.init(store: store, cache: cache, meter: FetchMeter())
+    public init(store: Store, cache: CleanCache, spread: @escaping FetchSpread = oneByOne) {
+        self.init(store: store, cache: cache, meter: FetchMeter(), spread: spread)
     }
 
-    package init(store: Store, cache: CleanCache, meter: FetchMeter) {
+    package init(
+        store: Store, cache: CleanCache, meter: FetchMeter, spread: @escaping FetchSpread = oneByOne
+    ) {
         self.store = store
         self.cache = cache
         self.meter = meter
+        self.spread = spread
     }
 
     /// Brings the content of `blocks`, and every page and node on the way, into the cache. Blocks
     /// that are holes or already cached cost nothing. Neighbouring frames of one pack come with one
-    /// request.
+    /// request, and all requests of one call for frames go out together as `spread` allows it.
     ///
     /// A damaged frame does not keep the others from being brought; its error is thrown at the end.
     /// When the store is away the call ends at once.
@@ -204,7 +208,8 @@ package enum PageBytes {
 }
 
 /// Memory of one GET, given back when the fetch ends, however it ends.
-final class FetchBuffer {
+final class FetchBuffer: @unchecked Sendable {
+    // Confined: written by the thread that GETs, then read by the one that decodes.
     let bytes: UnsafeMutableRawBufferPointer
 
     init(byteCount: Int) {

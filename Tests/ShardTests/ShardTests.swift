@@ -240,6 +240,37 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
         #expect(!pool.trySubmit {})
     }
 
+    @Test("spreads pieces over its threads and the caller, each piece once, and waits for all")
+    func spreads() {
+        let pool = WorkerPool(threads: 4, name: "work", capacity: 64)
+        let done = Lock([Int](repeating: 0, count: 500))
+        pool.spread(500) { piece in done.withLock { $0[piece] += 1 } }
+        #expect(done.withLock { $0.allSatisfy { $0 == 1 } })
+        // Four pieces that wait for one another, spread by one of the pool's own threads.
+        let present = Lock(0)
+        let ended = Lock(false)
+        pool.submit {
+            pool.spread(4) { _ in
+                present.withLock { $0 += 1 }
+                for _ in 0..<5_000 where present.withLock({ $0 < 4 }) { usleep(1_000) }
+            }
+            ended.withLock { $0 = true }
+        }
+        pool.stop()
+        #expect(ended.withLock { $0 } && present.withLock { $0 } == 4)
+        pool.spread(3) { _ in present.withLock { $0 += 1 } }
+        #expect(present.withLock { $0 } == 7, "a stopped pool leaves the work to the caller")
+    }
+
+    @Test("all its threads can spread at once without a thread to spare")
+    func spreadsInside() {
+        let pool = WorkerPool(threads: 2, name: "work", capacity: 64)
+        let count = Lock(0)
+        for _ in 0..<10 { pool.submit { pool.spread(8) { _ in count.withLock { $0 += 1 } } } }
+        pool.stop()
+        #expect(count.withLock { $0 } == 80)
+    }
+
     @Test("says no instead of blocking when its queue is full")
     func bounded() {
         let pool = WorkerPool(threads: 1, name: "work", capacity: 2)

@@ -21,9 +21,9 @@ struct MapBench {
     private var packPage = PackTablePage(index: 0)
     private var writers: [PackWriter] = []
 
-    init(blockBytes: Int = 16 << 10, packs: Int = 1) {
+    init(blockBytes: Int = 16 << 10, packs: Int = 1, store: MemoryStore = MemoryStore()) {
         self.blockBytes = blockBytes
-        store = MemoryStore()
+        self.store = store
         for number in 0..<packs {
             writers.append(
                 PackWriter(
@@ -59,6 +59,24 @@ struct MapBench {
         let index = BlockIndex(block)
         nodes[index.chunk, default: MapNode(chunk: index.chunk, blockBytes: blockBytes)][
             index.entryInChunk] = BlockEntry(frames: [pointer])
+    }
+
+    /// Lays one grain, its bytes those of block `from`, over a block that was put before.
+    mutating func putDelta(_ block: UInt64, grain: Int, from: UInt64, pack: Int) {
+        let bytes = Array(content(from)[..<Limits.grainBytes])
+        var mask = GrainMask()
+        mask.insert(grain)
+        let grains = blockBytes / Limits.grainBytes
+        let pointer = bytes.withUnsafeBytes { raw -> FramePointer in
+            let hash = Frame.hash(of: raw, mask: mask, grains: grains)
+            let extent = writers[pack].append(content: raw, mask: mask, hash: hash, grains: grains)
+            return FramePointer(
+                slot: PackSlot(UInt32(pack)), offset: extent.offset, length: extent.length,
+                hash: hash, mask: mask)
+        }
+        let index = BlockIndex(block)
+        let below = nodes[index.chunk]?[index.entryInChunk]?.frames ?? []
+        nodes[index.chunk]?[index.entryInChunk] = BlockEntry(frames: [pointer] + below)
     }
 
     /// Stores bytes that no block names, as a gap between frames.
