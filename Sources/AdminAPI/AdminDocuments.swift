@@ -147,6 +147,12 @@ public struct StatusReply: Codable, Equatable, Sendable {
     public var unpublishedBytes: UInt64 = 0
     /// How hard writers are slowed because the disk budget is short: 0 to 100.
     public var slowdownPercent: UInt64 = 0
+    /// How long commits have not come through; 0 if the last one did.
+    public var storeAwaySecs: UInt64 = 0
+    /// Why writers wait, or get errors by policy.
+    public var stalled: String?
+    /// What last went wrong and is not over.
+    public var lastError: String?
     public var uncleanTakeover: UncleanTakeover?
     /// Why the volume is closed for writing.
     public var failed: String?

@@ -50,6 +50,8 @@ public struct CommitInputs<Storage: StorageDirectory>: Sendable {
     public var labelSeconds: UInt64
     public var uncleanTakeover: UncleanTakeover?
     public var settings: PackSettings
+    /// What earlier tries of this commit have done; nil: there is only this one.
+    public var progress: CommitProgress?
 
     /// The next commit of the parent's own history.
     public init(

@@ -26,8 +26,7 @@ extension CommitPass {
         let written = try source.fill(
             scratch.block, from: leaf, realGrains: realGrains(of: block))
         if written.isWhole || old.isEmpty { return try whole(base: nil, old: old) }
-        let key = BlockEntry(frames: old).contentKey(blockBytes: parent.blockBytes)
-        if let base = cache.lookup(key), base.bytes.count == parent.blockBytes {
+        if let base = try baseAtHand(of: block, old: old) {
             scratch.underlay(base.bytes, except: written.mask)
             return try whole(base: base, old: old)
         }
@@ -43,6 +42,23 @@ extension CommitPass {
         let frame = try sink.frame(content, mask: written.mask, hash: hash)
         sink.statistics.blocksStacked += 1
         return [frame] + visible
+    }
+
+    /// The content below what was written, if it costs no GET. An earlier try decides for all: what
+    /// it had is fetched if it is gone, and what it did not have is not looked at.
+    private func baseAtHand(
+        of block: BlockIndex, old: [FramePointer]
+    ) throws(CommitError) -> CachedBlock? {
+        let before = inputs.progress?.hadBase(block)
+        if before == false { return nil }
+        let key = BlockEntry(frames: old).contentKey(blockBytes: parent.blockBytes)
+        if let base = cache.lookup(key), base.bytes.count == parent.blockBytes {
+            inputs.progress?.note(block, hadBase: true)
+            return base
+        }
+        if before == true { return try fetched(block) }
+        inputs.progress?.note(block, hadBase: false)
+        return nil
     }
 
     /// The stack of the whole block in `scratch.block`.

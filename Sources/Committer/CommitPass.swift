@@ -44,7 +44,8 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
                 settings: inputs.settings, grains: parent.grainsPerBlock),
             store: store, uploads: uploads, cache: cache,
             packs: PackLedger(parent: parent, fetcher: fetcher),
-            chunks: ChunkLedger(parent: parent, fetcher: fetcher), random: random)
+            chunks: ChunkLedger(parent: parent, fetcher: fetcher), random: random,
+            progress: inputs.progress)
         blockCount = Root.blocks(of: inputs.newSize, blockBytes: parent.blockBytes)
     }
 

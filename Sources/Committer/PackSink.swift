@@ -43,7 +43,7 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
     private let store: Store
     private let uploads: PackUploads
     /// The pack that is on its way while the next is filled.
-    private var sending: PackSending?
+    private var sending: (key: String, pack: PackSending)?
     let cache: CleanCache
     var writer: PackWriter?
     /// The open pack's slot; nil as long as it holds nothing but pages.
@@ -52,12 +52,14 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
     private var frameBytes = 0
     private var nodeBytes = 0
     private var number: UInt16 = 0
+    private let progress: CommitProgress?
     /// What this commit packed, by content: equal blocks are stored once.
     private var stored: [Hash128: FramePointer] = [:]
 
     init(
         names: Names, store: Store, uploads: PackUploads, cache: CleanCache,
-        packs: PackLedger<Store>, chunks: ChunkLedger<Store>, random: Random
+        packs: PackLedger<Store>, chunks: ChunkLedger<Store>, random: Random,
+        progress: CommitProgress?
     ) {
         self.names = names
         self.store = store
@@ -66,6 +68,7 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         self.packs = packs
         self.chunks = chunks
         self.random = random
+        self.progress = progress
     }
 
     // MARK: Members
@@ -173,9 +176,18 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         let bytes = open.finish()
         statistics.packs += 1
         statistics.packBytes += bytes.count
+        switch bytes.withUnsafeBytes({ progress?.state(of: key, bytes: $0) ?? .wanted }) {
+        case .wanted: break
+        case .stored:
+            if isLast { try settle() }
+            return
+        case .differs:
+            progress?.forget()
+            throw .packClash(key: key)
+        }
         if isLast {
             // Nothing is left to do meanwhile.
-            try Self.put(key, bytes, to: store)
+            try put(key, bytes)
             try settle()
         } else {
             try settle()
@@ -189,23 +201,29 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
             sending.end { () throws(CommitError) in try Self.put(key, bytes, to: store) }
         }
         if isElsewhere {
-            self.sending = sending
+            self.sending = (key, sending)
         } else {
-            try Self.put(key, bytes, to: store)
+            try put(key, bytes)
         }
     }
 
     /// Waits until no pack is on its way. Fails as its PUT failed.
     private mutating func settle() throws(CommitError) {
         guard let sending = sending.take() else { return }
-        try sending.wait()
+        try sending.pack.wait()
+        progress?.noteStored(sending.key)
     }
 
     /// After a failure: nothing of a build that ended may reach the store later.
     mutating func abandon() { try? settle() }
 
+    private func put(_ key: String, _ bytes: [UInt8]) throws(CommitError) {
+        try Self.put(key, bytes, to: store)
+        progress?.noteStored(key)
+    }
+
     /// The key holds a random token of ours: if it is taken, then by an earlier try of this very
-    /// call whose answer was lost.
+    /// pack whose answer was lost.
     private static func put(
         _ key: String, _ bytes: [UInt8], to store: Store
     ) throws(CommitError) {

@@ -44,6 +44,12 @@ public struct VolumeStatus: Equatable, Sendable {
     public var unpublishedBytes: UInt64 = 0
     /// How hard writers are slowed because the disk budget is short: 0 to 100.
     public var slowdownPercent: Int = 0
+    /// Why writers wait or get errors by policy.
+    public var stall: String?
+    /// How long commits have not come through; zero if the last one did.
+    public var storeAwaySeconds: UInt64 = 0
+    /// What last went wrong and is not over.
+    public var lastError: String?
     public var uncleanTakeover: UncleanTakeover?
     /// Why it is failed or fenced.
     public var failure: String?

@@ -210,6 +210,9 @@ struct AdminBridge: AdminService {
         reply.unpublishedAgeSecs = status.unpublishedAgeSeconds
         reply.unpublishedBytes = status.unpublishedBytes
         reply.slowdownPercent = UInt64(status.slowdownPercent)
+        reply.stalled = status.stall
+        reply.storeAwaySecs = status.storeAwaySeconds
+        reply.lastError = status.lastError
         reply.uncleanTakeover = status.uncleanTakeover.map { takeover in
             StatusReply.UncleanTakeover(
                 epoch: takeover.epoch.rawValue, sequence: takeover.sequence.rawValue,

@@ -47,6 +47,12 @@ struct Gauges: Sendable {
                 "martlet_store_failures_total", .counter, "Failed store requests.",
                 store.failures),
             single(
+                "martlet_store_away", .gauge, "The store does not answer.",
+                parts.absence.seconds(now: parts.clock.now) == nil ? 0 : 1),
+            single(
+                "martlet_store_away_secs", .gauge, "How long the store has not answered.",
+                parts.absence.seconds(now: parts.clock.now) ?? 0),
+            single(
                 "martlet_store_retries_total", .counter, "Repeated store requests.",
                 parts.store.retries),
             single(
@@ -80,7 +86,8 @@ struct Gauges: Sendable {
     private static let gauges: Set<String> = [
         "connections", "writers", "journal_bytes", "journal_segments", "dirty_blocks",
         "unpublished_bytes", "unpublished_age_secs", "parked_requests", "sequence", "epoch",
-        "index_bytes", "unreturned_segments", "slowdown_percent", "held_answers",
+        "stalled", "store_away_secs", "index_bytes", "unreturned_segments", "slowdown_percent",
+        "held_answers",
     ]
 
     private func volumeFamilies() -> [MetricFamily] {

@@ -10,6 +10,7 @@ import Synchronization
 final class Health: Sendable {
     enum Subject: Int, Comparable {
         case starting
+        case exports
         case store
         case disk
         case stopping

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What the daemon does by itself as time passes: it says what it serves, looks for a store that was
-// away, and forces commits when the journals' disk budget runs out. One thread of its own.
+// What the daemon does by itself as time passes: it says what it serves, looks for a store that is
+// away, and forces commits when the journals' disk budget runs out. One thread of its own. While the
+// store answers and nothing is attached for writing it asks the store for nothing.
 
 import ControlPlane
+import Documents
 import HostIO
 import Journal
 import Logging
+import ObjectStore
 import Primitives
 import Shard
 import VolumeEngine
@@ -59,6 +62,8 @@ final class Maintenance: Sendable {
             if !isStoreKnown, turn.isMultiple(of: Self.refreshTurns) { isStoreKnown = refresh() }
             if isStoreKnown, turn.isMultiple(of: Self.refreshTurns) { reopening.retry() }
             if isStoreKnown, turn % Self.beatTurns == 1 { beat() }
+            watchStore(
+                isStoreKnown: isStoreKnown, isProbing: turn.isMultiple(of: Self.refreshTurns))
             watchSpace()
         }
     }
@@ -71,21 +76,50 @@ final class Maintenance: Sendable {
     private func refresh() -> Bool {
         do throws(UserError) {
             _ = try control.refresh { host.parts.hands.runAll($0) }
-            health.set(.store, nil)
-            logger.info("the store is back")
             return true
         } catch {
-            health.set(.store, error.description)
+            health.set(.exports, error.description)
             return false
         }
+    }
+
+    /// Tells of an absent store: since when, why, and what would be lost now. If nobody else asks
+    /// it for anything, one small request every few seconds finds out when it is back.
+    private func watchStore(isStoreKnown: Bool, isProbing: Bool) {
+        let store = host.parts.store.base
+        if isStoreKnown { health.set(.exports, nil) }
+        if isProbing, store.absence != nil { _ = try? store.head(RefKey.repository.text) }
+        let found = host.parts.absence.look(
+            store.absence.map { "\($0)" }, now: host.parts.clock.now)
+        switch found {
+        case .present: health.set(.store, nil)
+        case .returned(let seconds):
+            health.set(.store, nil)
+            logger.info("the store is back", metadata: ["away_secs": "\(seconds)"])
+        case .left(let why):
+            logger.warning("the store is away", metadata: ["why": "\(why)"])
+            tellAbsence(0, why)
+        case .away(let seconds, let why): tellAbsence(seconds, why)
+        }
+    }
+
+    private func tellAbsence(_ seconds: UInt64, _ why: String) {
+        let reports = host.running.filter { $0.served.snapshot == nil }
+            .compactMap { host.report($0.served)?.volume }
+        let bytes = reports.reduce(0) { $0 + $1.unpublishedBytes }
+        let age = reports.map(\.unpublishedAgeSeconds).max() ?? 0
+        let stalled = reports.count { $0.isStalled }
+        var reason =
+            "the store has been away for \(seconds) s (\(why)): \(bytes) bytes are unpublished, "
+            + "the oldest for \(age) s"
+        if stalled > 0 { reason += "; writers of \(stalled) volumes wait or are refused" }
+        health.set(.store, reason)
     }
 
     private func beat() {
         do throws(UserError) {
             try control.beat()
-            health.set(.store, nil)
         } catch {
-            if error.kind == .storeAway { health.set(.store, error.description) }
             logger.warning("no beat", metadata: ["why": "\(error)"])
         }
     }

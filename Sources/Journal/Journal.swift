@@ -119,9 +119,9 @@ public struct Journal<Storage: StorageDirectory>: ~Copyable {
     public var segmentCount: Int { order.count + ready.count }
 
     /// Bytes of local disk that the journal holds.
-    public var bytes: UInt64 {
-        UInt64(segmentCount) * UInt64(segmentPages * Limits.grainBytes)
-    }
+    public var bytes: UInt64 { UInt64(segmentCount) * segmentBytes }
+
+    public var segmentBytes: UInt64 { UInt64(segmentPages * Limits.grainBytes) }
 
     /// True if a unit of this size can be staged and appended to its end now. If not, the caller
     /// parks it and asks for `segmentsWanted(forPages:records:)`.

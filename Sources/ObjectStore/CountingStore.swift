@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A store that counts what passes through it: requests by kind, bytes by direction.
+// A store that counts what passes through it: requests by kind, bytes by direction. And it keeps
+// what the last request found: the store there, or away and why.
 
+import Primitives
 import Synchronization
 
 /// Requests and bytes so far. One call of `delete` counts once per key.
@@ -32,6 +34,8 @@ public final class CountingStore<Base: ObjectStore>: ObjectStore {
     private let failures = Atomic<UInt64>(0)
     private let bytesSent = Atomic<UInt64>(0)
     private let bytesReceived = Atomic<UInt64>(0)
+    private let isAway = Atomic<Bool>(false)
+    private let lastError = Lock<ObjectStoreError?>(nil)
 
     public init(_ base: Base) { self.base = base }
 
@@ -48,13 +52,23 @@ public final class CountingStore<Base: ObjectStore>: ObjectStore {
         return counts
     }
 
+    /// Why the last request found the store away; nil if it got an answer, be it a refusal.
+    public var absence: ObjectStoreError? {
+        isAway.load(ordering: .relaxed) ? lastError.withLock { $0 } : nil
+    }
+
     private func counted<Result>(
         _ body: () throws(ObjectStoreError) -> Result
     ) throws(ObjectStoreError) -> Result {
-        do {
-            return try body()
+        do throws(ObjectStoreError) {
+            let result = try body()
+            if isAway.load(ordering: .relaxed) { isAway.store(false, ordering: .relaxed) }
+            return result
         } catch {
             failures.wrappingAdd(1, ordering: .relaxed)
+            let found = error
+            if found.isRetryable { lastError.withLock { $0 = found } }
+            isAway.store(found.isRetryable, ordering: .relaxed)
             throw error
         }
     }

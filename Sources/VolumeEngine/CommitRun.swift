@@ -60,6 +60,8 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
     public let keepsTakeover: Bool
 
     var step = CommitStep.build
+    /// Of the tries to build.
+    let progress = CommitProgress()
     var built: LocalRoot?
 
     init(

@@ -181,15 +181,18 @@ extension Volume {
         case .postponed(let detail):
             lastError = "commit \(run.sequence): \(detail)"
             counters.commitsPostponed &+= 1
+            storeAwaySince = storeAwaySince ?? now
             backoffSeconds = min(max(1, backoffSeconds * 2), Self.backoffSecondsMax)
             phase = .backingOff(run, until: now.advanced(bySeconds: backoffSeconds))
         case .fenced(let detail):
             phase = .idle
+            storeAwaySince = nil
             // What was pending never happened: the root stands.
             isResolving = false
             fail(.fenced(detail))
         case .failed(let failure):
             phase = .idle
+            storeAwaySince = nil
             fail(failure)
         }
     }
@@ -203,6 +206,7 @@ extension Volume {
         frozenBytes = 0
         phase = .idle
         backoffSeconds = 0
+        storeAwaySince = nil
         isHeadVerified = true
         counters.commits &+= 1
         lastError = nil

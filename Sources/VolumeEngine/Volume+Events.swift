@@ -72,6 +72,7 @@ extension Volume {
     ) {
         segmentsOrdered = 0
         self.isFull = isFull
+        isShortOfDisk = isFull
         isPoolResting = isFull || failure != nil
         for segment in segments { journal.offer(segment) }
         if let failure { lastError = "\(failure)" }

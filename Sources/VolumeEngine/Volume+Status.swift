@@ -29,6 +29,16 @@ public struct VolumeCounters: Equatable, Sendable {
     public var heldNanoseconds: UInt64 = 0
 }
 
+/// Why writers wait, or get errors by policy.
+public enum StallReason: String, Sendable {
+    /// The host's disk budget for journals is used up.
+    case diskFull = "the disk budget of the cache is used up"
+    /// Too much was zeroed or trimmed since the last commit that came through.
+    case indexFull = "the index of unpublished writes is full"
+    /// The oldest unpublished write is older than it may get.
+    case unpublished = "the oldest unpublished write is too old"
+}
+
 /// A moment's state of a volume.
 public struct VolumeReport: Sendable {
     public var id: VolumeID
@@ -53,7 +63,10 @@ public struct VolumeReport: Sendable {
     public var unpublishedBytes: UInt64
     public var unpublishedAgeSeconds: UInt64
     public var isCommitting: Bool
-    public var isStalled: Bool
+    /// Why no write is taken for now; nil: writes are taken, or the volume takes none for good.
+    public var stall: StallReason?
+    /// How long commits have not come through; 0 if the last one did.
+    public var storeAwaySeconds: UInt64
     public var parkedRequests: Int
     /// How hard writers are slowed: 0 not at all, 1 the disk budget is full.
     public var slowdown: Double
@@ -62,9 +75,18 @@ public struct VolumeReport: Sendable {
     /// The last journal record that was appended.
     public var lastRecord: RecordSequence
     public var counters: VolumeCounters
+
+    public var isStalled: Bool { stall != nil }
 }
 
 extension Volume {
+    private var stall: StallReason? {
+        guard case .open = gate else { return nil }
+        if isStalled { return .unpublished }
+        if isIndexFull { return .indexFull }
+        return isShortOfDisk ? .diskFull : nil
+    }
+
     public func report() -> VolumeReport {
         var failure: VolumeFailure?
         var state = "open"
@@ -97,7 +119,10 @@ extension Volume {
             journalBytes: journal.bytes, journalSegments: journal.segmentCount,
             unreturnedSegments: returns.failed,
             unpublishedBytes: uncommittedBytes + frozenBytes, unpublishedAgeSeconds: age ?? 0,
-            isCommitting: isCommitting, isStalled: isStalled, parkedRequests: parks.count,
+            isCommitting: isCommitting, stall: stall,
+            storeAwaySeconds: storeAwaySince.map { now.nanoseconds(since: $0) / 1_000_000_000 }
+                ?? 0,
+            parkedRequests: parks.count,
             slowdown: slowdown, heldAnswers: pace.held.count, lastRecord: journal.lastAppended,
             counters: counters)
     }

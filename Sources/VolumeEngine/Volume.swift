@@ -129,6 +129,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var oldestActive: Instant?
     var oldestFrozen: Instant?
     var backoffSeconds: UInt64 = 0
+    /// When the first commit did not come through, with none after it that did.
+    var storeAwaySince: Instant?
 
     var gate: WriteGate
     var now: Instant
@@ -139,6 +141,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var isResolving = false
     /// The disk budget was used up at the last look.
     var isFull = false
+    /// The disk budget was used up, and nothing says that it is not any more.
+    var isShortOfDisk = false
     /// The pool had no segment or failed: it is asked again after a tick or a commit.
     var isPoolResting = false
     var lastError: String?
@@ -213,6 +217,9 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         }
         isPoolResting = false
         isFull = false
+        if let space, space.usedBytes + journal.segmentBytes <= space.budgetBytes {
+            isShortOfDisk = false
+        }
         fetches.forgetDamaged()
         sendReturns()
         wakeStalled()

@@ -36,6 +36,12 @@ struct StatusCommand: AsyncParsableCommand {
                     "writers slowed",
                     status.slowdownPercent == 0 ? nil : "\(status.slowdownPercent) %"
                 ),
+                ("stalled", status.stalled),
+                (
+                    "store away",
+                    status.storeAwaySecs == 0 ? nil : "\(status.storeAwaySecs) s"
+                ),
+                ("last error", status.lastError),
                 (
                     "unclean take-over",
                     status.uncleanTakeover.map { takeover in

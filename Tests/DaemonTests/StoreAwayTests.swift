@@ -3,6 +3,7 @@
 //
 // The composed daemon while its store is away, and when it returns.
 
+import AdminAPI
 import ControlPlane
 import Documents
 import Primitives
@@ -38,6 +39,49 @@ struct StoreAwayTests {
                 let status = try daemon.status("disk")
                 return status.sequence > sequence && status.unpublishedBytes == 0
             })
+    }
+
+    @Test("status, readiness and metrics tell of an absent store, and of its return")
+    func told() throws {
+        let daemon = try TestDaemon {
+            $0.commit.maxAgeSecs = 1
+            $0.commit.maxUnpublishedSecs = 2
+        }
+        try daemon.create("disk")
+        let client = try daemon.connect("disk")
+        try client.write(0, noise(4096, seed: 1))
+        _ = try daemon.control.drain("disk")
+        let gauges = Gauges(host: try daemon.running.host)
+        func value(_ name: String) -> Double? {
+            gauges.families().first { $0.name == name }?.samples.first?.value
+        }
+        #expect(value("martlet_store_away") == 0)
+        daemon.takeStoreAway()
+        try client.write(0, noise(4096, seed: 2))
+        #expect(
+            try daemon.eventually { try daemon.status("disk").storeAwaySeconds > 1 })
+        #expect(try daemon.eventually { value("martlet_store_away_secs") ?? 0 > 1 })
+        let status = try daemon.status("disk")
+        #expect(status.state == .stalled && status.stall?.contains("too old") == true)
+        #expect(status.lastError?.contains("commit") == true)
+        #expect(status.unpublishedBytes > 0 && status.unpublishedAgeSeconds > 1)
+        #expect(value("martlet_volume_stalled") == 1)
+        #expect(
+            try daemon.eventually {
+                try daemon.running.health.reasons.contains {
+                    $0.contains("away for") && $0.contains("bytes are unpublished")
+                        && $0.contains("1 volumes")
+                }
+            })
+        daemon.bringStoreBack()
+        // Nobody asks the store for anything but the commit.
+        #expect(try daemon.eventually(seconds: 40) { try daemon.running.health.reasons.isEmpty })
+        #expect(
+            try daemon.eventually(seconds: 40) {
+                let status = try daemon.status("disk")
+                return status.lastError == nil && status.state == .serving
+            })
+        #expect(value("martlet_store_away") == 0)
     }
 
     @Test("a shutdown that the store does not take in time leaves the export open, named")

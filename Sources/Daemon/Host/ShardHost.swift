@@ -37,6 +37,7 @@ struct HostParts: Sendable {
     let views: HostDirectory
     let commitWaitSeconds: UInt64
     let log: EventLog
+    let absence = StoreAbsence()
 }
 
 final class ShardHost: VolumeHost {

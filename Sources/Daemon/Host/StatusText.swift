@@ -23,6 +23,9 @@ enum StatusText {
         status.unpublishedAgeSeconds = volume.unpublishedAgeSeconds
         status.unpublishedBytes = volume.unpublishedBytes
         status.slowdownPercent = percent(volume.slowdown)
+        status.stall = volume.stall?.rawValue
+        status.storeAwaySeconds = volume.storeAwaySeconds
+        status.lastError = volume.lastError
         status.uncleanTakeover = volume.commit.uncleanTakeover
         switch volume.failure {
         case .readOnly, .closing, nil: break
@@ -70,6 +73,7 @@ enum StatusText {
             "unpublished_bytes": volume.unpublishedBytes,
             "unpublished_age_secs": volume.unpublishedAgeSeconds,
             "parked_requests": UInt64(volume.parkedRequests),
+            "stalled": volume.isStalled ? 1 : 0, "store_away_secs": volume.storeAwaySeconds,
             "slowdown_percent": UInt64(percent(volume.slowdown)),
             "held_answers": UInt64(volume.heldAnswers), "writes_held": counters.writesHeld,
             "held_milliseconds": counters.heldNanoseconds / 1_000_000,
