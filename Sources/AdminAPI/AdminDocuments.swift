@@ -126,6 +126,31 @@ public struct StatusReply: Codable, Equatable, Sendable {
         }
     }
 
+    /// Requests to the store since the volume was opened here, repeated ones included.
+    public struct StoreRequests: Codable, Equatable, Sendable {
+        public var put: UInt64 = 0
+        public var get: UInt64 = 0
+        public var head: UInt64 = 0
+        public var list: UInt64 = 0
+        public var delete: UInt64 = 0
+        public var failures: UInt64 = 0
+        public var sentBytes: UInt64 = 0
+        public var receivedBytes: UInt64 = 0
+        public init() {}
+    }
+
+    /// Dollars a month by the price table of the settings: an estimate.
+    public struct Cost: Codable, Equatable, Sendable {
+        /// If requests go on as since the volume was opened here.
+        public var requestsUsdPerMonth: Double
+        /// Of the packs that the last commit refers to, if it says how large they are.
+        public var storedUsdPerMonth: Double?
+        public init(requestsUsdPerMonth: Double, storedUsdPerMonth: Double?) {
+            self.requestsUsdPerMonth = requestsUsdPerMonth
+            self.storedUsdPerMonth = storedUsdPerMonth
+        }
+    }
+
     public var name: String
     public var volume: String
     public var sizeBytes: UInt64
@@ -154,6 +179,10 @@ public struct StatusReply: Codable, Equatable, Sendable {
     /// What last went wrong and is not over.
     public var lastError: String?
     public var uncleanTakeover: UncleanTakeover?
+    public var storeRequests: StoreRequests?
+    /// Bytes of the packs that the last commit refers to, shared ones included.
+    public var storedBytes: UInt64?
+    public var cost: Cost?
     /// Why the volume is closed for writing.
     public var failed: String?
 

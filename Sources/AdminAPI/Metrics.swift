@@ -36,6 +36,14 @@ public struct MetricFamily: Equatable, Sendable {
         samples.append(
             Sample(labels: labels.map { (name: $0.0, value: $0.1) }, value: Double(value)))
     }
+
+    /// To a millionth: what is less is no money.
+    public mutating func add(dollars: Double, _ labels: (String, String)...) {
+        samples.append(
+            Sample(
+                labels: labels.map { (name: $0.0, value: $0.1) },
+                value: (dollars * 1e6).rounded() / 1e6))
+    }
 }
 
 /// Renders families as text, sorted by name, samples in their own order.

@@ -17,6 +17,8 @@ final class BeatBook: Sendable {
         var read: [String: NodeBeat] = [:]
         /// Nil until the store was asked.
         var own: UInt64?
+        /// What that beat says.
+        var told: Set<VolumeID> = []
     }
     let state = Lock(State())
     /// One beat at a time.
@@ -25,7 +27,8 @@ final class BeatBook: Sendable {
 
 extension ControlPlane {
     /// Says in the store what this node serves for writing; takes that back when it is nothing.
-    /// Call every minute or so, and after a claim.
+    /// Call every minute or so, and after a claim. A node whose volumes have no client and nothing
+    /// unpublished asks nothing of the store: its beat goes stale, and nobody's write is at risk.
     public func beat() throws(UserError) {
         try beats.writing.withLock(["beat"]) { () throws(UserError) in
             try writeBeat("cannot say what this node serves")
@@ -35,12 +38,16 @@ extension ControlPlane {
     private func writeBeat(_ what: String) throws(UserError) {
         let refs = refs(what)
         let series = RefSeries.node(configuration.node)
-        let volumes = table.writers.map(\.served.volume)
-        let known = beats.state.withLock { $0.own }
+        let writers = table.writers.map(\.served)
+        let volumes = writers.map(\.volume)
+        let (known, told) = beats.state.withLock { ($0.own, $0.told) }
         if known == 0, volumes.isEmpty { return }
+        if known != nil, told == Set(volumes), writers.allSatisfy(isQuiet) { return }
         var last = known ?? 0
-        if known == nil, let key = try refs.keys(prefix: series.prefix).first {
-            last = series.number(of: key) ?? 0
+        var old: [String] = []
+        if known == nil {
+            old = try refs.keys(prefix: series.prefix)
+            last = old.first.flatMap { series.number(of: $0) } ?? 0
         }
         if !volumes.isEmpty {
             repeat {
@@ -50,10 +57,19 @@ extension ControlPlane {
                     node: configuration.node, number: last, address: configuration.address,
                     labelSeconds: clock.wallSeconds, volumes: volumes))
         }
-        let newest = volumes.isEmpty ? nil : series.key(last)
-        try refs.delete(refs.keys(prefix: series.prefix).filter { $0 != newest })
+        // A number that was taken is an earlier try of ours, whose answer was lost.
+        if let known, known > 0 { old = (known..<max(last, known + 1)).map { series.key($0) } }
+        try refs.delete(old)
         let own = volumes.isEmpty ? 0 : last
-        beats.state.withLock { $0.own = own }
+        beats.state.withLock {
+            $0.own = own
+            $0.told = Set(volumes)
+        }
+    }
+
+    private func isQuiet(_ served: ServedVolume) -> Bool {
+        guard let status = host.status(served) else { return true }
+        return status.writers == 0 && status.unpublishedBytes == 0
     }
 
     /// The other node whose newest beat says that it serves the volume now, with its address.

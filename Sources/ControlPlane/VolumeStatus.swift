@@ -4,6 +4,7 @@
 // What `status` says of a volume.
 
 public import Formats
+public import ObjectStore
 public import Primitives
 
 /// What a volume is doing.
@@ -53,6 +54,13 @@ public struct VolumeStatus: Equatable, Sendable {
     public var uncleanTakeover: UncleanTakeover?
     /// Why it is failed or fenced.
     public var failure: String?
+    /// What it asked of the store since it was opened here.
+    public var requests = StoreCounts()
+    /// Bytes of the packs that its last commit refers to, if that is known.
+    public var storedBytes: UInt64?
+    /// What those requests, going on as since it was opened, and those bytes cost a month.
+    public var requestDollarsPerMonth = 0.0
+    public var storedDollarsPerMonth: Double?
     public var readers: Int = 0
     public var writers: Int = 0
 

@@ -8,6 +8,7 @@ import AdminAPI
 import ControlPlane
 import Documents
 import Formats
+import ObjectStore
 import Primitives
 import Shard
 
@@ -219,6 +220,25 @@ struct AdminBridge: AdminService {
                 labelSecs: takeover.labelSeconds)
         }
         reply.failed = status.failure
+        guard status.state != .detached else { return reply }
+        reply.storeRequests = requests(status.requests)
+        reply.storedBytes = status.storedBytes
+        reply.cost = StatusReply.Cost(
+            requestsUsdPerMonth: status.requestDollarsPerMonth,
+            storedUsdPerMonth: status.storedDollarsPerMonth)
+        return reply
+    }
+
+    private static func requests(_ counts: StoreCounts) -> StatusReply.StoreRequests {
+        var reply = StatusReply.StoreRequests()
+        reply.put = counts.puts
+        reply.get = counts.gets
+        reply.head = counts.heads
+        reply.list = counts.lists
+        reply.delete = counts.deletes
+        reply.failures = counts.failures
+        reply.sentBytes = counts.bytesSent
+        reply.receivedBytes = counts.bytesReceived
         return reply
     }
 

@@ -57,7 +57,8 @@ struct DaemonParts {
             cache: CleanCache(capacityBytes: configuration.cache.memoryBytes), pool: pool,
             hands: hands, settings: packs(configuration.commit),
             options: volumes(configuration), views: views,
-            commitWaitSeconds: commitWaitSeconds, log: EventLog(logger: logger))
+            commitWaitSeconds: commitWaitSeconds, log: EventLog(logger: logger),
+            prices: configuration.prices, startedAt: clock.now)
         return DaemonParts(cacheDirectory: directory, lock: lock, host: host, access: access)
     }
 

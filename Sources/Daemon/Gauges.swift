@@ -5,9 +5,11 @@
 
 import AdminAPI
 import CleanCache
+import ControlPlane
 import HostIO
 import Journal
 import ObjectStore
+import Primitives
 
 struct Gauges: Sendable {
     let host: ShardHost
@@ -30,7 +32,7 @@ struct Gauges: Sendable {
             single(
                 "martlet_journal_slowdown_percent", .gauge,
                 "How hard writers are slowed because the budget is short.",
-                StatusText.percent(usage.slowdown)),
+                StatusText.percent(parts.pool.gauge.slowdown)),
             single(
                 "martlet_journal_free_segments", .gauge, "Segments in stock.", usage.freeSegments),
             single("martlet_cache_bytes", .gauge, "Memory used by clean blocks.", cache.bytes),
@@ -43,6 +45,11 @@ struct Gauges: Sendable {
                 "martlet_cache_evictions_total", .counter, "Clean cache evictions.",
                 cache.evictions),
             storeFamily(store),
+            dollars(
+                "martlet_store_usd_per_month",
+                "What the host's requests cost a month by the price table, as since the start.",
+                parts.prices.dollarsPerMonth(
+                    store, in: parts.clock.now.nanoseconds(since: parts.startedAt))),
             single(
                 "martlet_store_failures_total", .counter, "Failed store requests.",
                 store.failures),
@@ -82,18 +89,36 @@ struct Gauges: Sendable {
         return family
     }
 
+    private func dollars(_ name: String, _ help: String, _ value: Double) -> MetricFamily {
+        var family = MetricFamily(name, .gauge, help)
+        family.add(dollars: value)
+        return family
+    }
+
     /// Names that are no counters.
     private static let gauges: Set<String> = [
         "connections", "writers", "journal_bytes", "journal_segments", "dirty_blocks",
         "unpublished_bytes", "unpublished_age_secs", "parked_requests", "sequence", "epoch",
-        "stalled", "store_away_secs", "index_bytes", "unreturned_segments", "slowdown_percent",
+        "stored_bytes", "stalled", "store_away_secs", "index_bytes", "unreturned_segments",
+        "slowdown_percent",
         "held_answers",
     ]
 
     private func volumeFamilies() -> [MetricFamily] {
         var families: [String: MetricFamily] = [:]
+        var requests = MetricFamily(
+            "martlet_volume_requests_usd_per_month", .gauge,
+            "What a volume's requests cost a month by the price table, as since it was opened.")
+        var stored = MetricFamily(
+            "martlet_volume_stored_usd_per_month", .gauge,
+            "What a volume's packs cost a month by the price table.")
         for (served, location) in host.running {
             guard let report = host.report(served) else { continue }
+            let status = StatusText.status(of: report, served, host.parts.prices)
+            requests.add(dollars: status.requestDollarsPerMonth, ("export", location.name))
+            if let dollars = status.storedDollarsPerMonth {
+                stored.add(dollars: dollars, ("export", location.name))
+            }
             for (name, value) in StatusText.counters(of: report) {
                 let isGauge = Self.gauges.contains(name)
                 let full = "martlet_volume_\(name)" + (isGauge ? "" : "_total")
@@ -105,6 +130,6 @@ struct Gauges: Sendable {
                 ].add(value, ("export", location.name))
             }
         }
-        return Array(families.values)
+        return Array(families.values) + [requests, stored].filter { !$0.samples.isEmpty }
     }
 }

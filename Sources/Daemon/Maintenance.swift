@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // What the daemon does by itself as time passes: it says what it serves, looks for a store that is
-// away, and forces commits when the journals' disk budget runs out. One thread of its own. While the
-// store answers and nothing is attached for writing it asks the store for nothing.
+// away, and forces commits when the journals' disk budget runs out. One thread of its own. While
+// the store answers and nothing is attached for writing it asks the store for nothing.
 
 import ControlPlane
 import Documents

@@ -33,6 +33,11 @@ public struct RetryPolicy: Equatable, Sendable {
     }
 }
 
+/// Repeated calls of stores that share it. Relaxed: a statistic.
+private final class RetryMeter: Sendable {
+    let count = Atomic<UInt64>(0)
+}
+
 /// Retries around another store. Only `away` is retried.
 public final class RetryingStore<Base: ObjectStore, Time: Clock, Random: RandomSource>: ObjectStore
 {
@@ -45,22 +50,38 @@ public final class RetryingStore<Base: ObjectStore, Time: Clock, Random: RandomS
     private let clock: Time
     private let random: Lock<Random>
     private let pause: Pause
-    /// Relaxed: a statistic.
-    private let retryCount = Atomic<UInt64>(0)
+    private let meter: RetryMeter
 
-    public init(
+    public convenience init(
         _ base: Base, policy: RetryPolicy = RetryPolicy(), clock: Time, random: Random,
         pause: @escaping Pause
+    ) {
+        self.init(
+            base, policy: policy, clock: clock, random: random, pause: pause, meter: RetryMeter())
+    }
+
+    private init(
+        _ base: Base, policy: RetryPolicy, clock: Time, random: Random,
+        pause: @escaping Pause, meter: RetryMeter
     ) {
         self.base = base
         self.policy = policy
         self.clock = clock
         self.random = Lock(random)
         self.pause = pause
+        self.meter = meter
     }
 
-    /// Calls repeated so far.
-    public var retries: UInt64 { retryCount.load(ordering: .relaxed) }
+    /// Calls repeated so far, by this store and those made of it.
+    public var retries: UInt64 { meter.count.load(ordering: .relaxed) }
+
+    /// A store over the same base that behaves as this one and counts by itself: each attempt, a
+    /// repeated one too, is a request.
+    public func counting() -> RetryingStore<CountingStore<Base>, Time, Random> {
+        RetryingStore<CountingStore<Base>, Time, Random>(
+            CountingStore(base), policy: policy, clock: clock, random: random.withLock { $0 },
+            pause: pause, meter: meter)
+    }
 
     private func retrying<Result>(
         _ body: () throws(ObjectStoreError) -> Result
@@ -82,7 +103,7 @@ public final class RetryingStore<Base: ObjectStore, Time: Clock, Random: RandomS
             }
             attempt += 1
             bound = min(bound * 2, policy.pauseNanosecondsMax)
-            retryCount.wrappingAdd(1, ordering: .relaxed)
+            meter.count.wrappingAdd(1, ordering: .relaxed)
         }
     }
 

@@ -45,6 +45,8 @@ public struct VolumeReport: Sendable {
     public var size: ByteCount
     public var blockBytes: Int
     public var commit: Commit
+    /// Bytes of the packs that the commit refers to, if the commit says it.
+    public var storedBytes: UInt64?
     public var epoch: Epoch
     /// "open", "closing", "read-only", "fenced" or "failed".
     public var operationState: String
@@ -104,14 +106,10 @@ extension Volume {
         let unreturned = returns.failure.map { "journal segments cannot be given back: \($0)" }
         let age = (oldestFrozen ?? oldestActive).map { now.nanoseconds(since: $0) / 1_000_000_000 }
         var slowdown = 0.0
-        if case .open = gate, let space {
-            slowdown =
-                SpaceUsage(
-                    usedBytes: space.usedBytes, budgetBytes: space.budgetBytes, freeSegments: 0
-                ).slowdown
-        }
+        if case .open = gate, let space { slowdown = space.slowdown }
         return VolumeReport(
-            id: id, size: size, blockBytes: blockBytes, commit: root.commit, epoch: epoch,
+            id: id, size: size, blockBytes: blockBytes, commit: root.commit,
+            storedBytes: root.packBytes, epoch: epoch,
             operationState: state, failure: failure,
             lastError: lastError ?? unreturned,
             dirtyEntries: active.entryCount + (frozen?.entryCount ?? 0),

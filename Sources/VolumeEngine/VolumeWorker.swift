@@ -12,12 +12,12 @@ public import HostIO
 public import Journal
 public import ObjectStore
 public import Primitives
-import VolumeMap
+public import VolumeMap
 
 /// The hands of one volume.
 public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
     public let local: LocalVolume<Storage>
-    private let store: Store
+    public let store: Store
     private let cache: CleanCache
     private let pool: SegmentPool<Storage>
     private let fetcher: MapFetcher<Store>
@@ -27,7 +27,8 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
 
     public init(
         local: LocalVolume<Storage>, store: Store, cache: CleanCache, pool: SegmentPool<Storage>,
-        settings: PackSettings, uploads: PackUploads = .none, random: any RandomSource
+        settings: PackSettings, uploads: PackUploads = .none, random: any RandomSource,
+        spread: @escaping FetchSpread = oneByOne
     ) {
         self.local = local
         self.store = store
@@ -36,7 +37,7 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         self.settings = settings
         self.uploads = uploads
         self.random = random
-        fetcher = MapFetcher(store: store, cache: cache)
+        fetcher = MapFetcher(store: store, cache: cache, spread: spread)
     }
 
     /// Does the work of one effect. nil for effects that end in no event. `answer` is not for a
@@ -56,9 +57,10 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         case .takeSegments(let numbers): return takeSegments(numbers)
         case .retire(let segments):
             Failpoint.segmentsBeforeRecycle.hit()
-            // What cannot be given back stays where it is, and is found at the next start.
-            try? pool.give(back: segments)
-            return nil
+            do throws(GiveBackFailure<Storage>) { try pool.give(back: segments) } catch {
+                return .retired(left: error.left, failure: error.reason)
+            }
+            return .retired(left: [], failure: nil)
         case .fetch(let order): return fetch(order)
         case .warm(let order): return warm(order)
         case .commit(let run): return .commitEnded(run, perform(run))
@@ -68,6 +70,9 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         case .answer: return nil
         }
     }
+
+    /// The volume is gone, and these segments of its journal stay where they are.
+    public func disown(segments count: Int) { pool.disown(count) }
 
     private func takeSegments(_ numbers: [UInt64]) -> VolumeEvent<Storage> {
         var taken: [SegmentFile<Storage>] = []
@@ -154,7 +159,8 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
     }
 
     private func build(_ run: CommitRun<Storage>) throws(CommitError) -> LocalRoot {
-        var random = self.random
+        run.progress.begin()
+        var random = RepeatedChance(run.progress, AnyRandom(source: self.random))
         let token = Token.random(from: &random)
         switch run.content {
         case .frozen(let memtable, let journal):
@@ -163,6 +169,7 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
                 cut: run.cut, state: run.state, token: token, labelSeconds: run.labelSeconds,
                 settings: settings)
             inputs.epoch = run.epoch
+            inputs.progress = run.progress
             return try CommitBuilder<Storage, Store>(
                 store: store, cache: cache, uploads: uploads
             )
@@ -184,4 +191,11 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
     private func describe(_ other: FencedBy) -> String {
         "commit \(other.sequence) of epoch \(other.epoch) was published by another writer"
     }
+}
+
+/// Any source of chance as one type.
+private struct AnyRandom: RandomSource {
+    var source: any RandomSource
+
+    mutating func next() -> UInt64 { source.next() }
 }

@@ -102,8 +102,12 @@ struct BlockWalk<Store: ObjectStore> {
             switch reads.take(index) {
             case .bytes(let buffer): decode(range, buffer)
             case .failed(let error):
-                let error = FetchError(error)
-                if error.isRetryable { away = away ?? error } else { failure = failure ?? error }
+                let reason = FetchError(error)
+                if reason.isRetryable {
+                    away = away ?? reason
+                } else {
+                    failure = failure ?? reason
+                }
             case .skipped: break
             }
         }

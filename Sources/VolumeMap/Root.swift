@@ -17,6 +17,10 @@ public final class Root: Sendable {
     public let blockCount: UInt64
     public let chunkCount: UInt64
 
+    /// Bytes of the packs that the commit refers to, shared ones included; nil if its pack table
+    /// does not lie in the commit itself (more than a thousand packs).
+    public let packBytes: UInt64?
+
     private let chunkPages: [UInt32: TablePagePlace]
     private let packPages: [UInt32: TablePagePlace]
 
@@ -30,6 +34,20 @@ public final class Root: Sendable {
         chunkCount = (blocks + UInt64(Limits.chunkBlocks) - 1) / UInt64(Limits.chunkBlocks)
         chunkPages = Self.places(of: commit.chunkPages)
         packPages = Self.places(of: commit.packPages)
+        packBytes = Self.bytes(of: commit.packPages)
+    }
+
+    private static func bytes(of list: PageList) -> UInt64? {
+        var sum: UInt64 = 0
+        for listed in list.entries {
+            guard case .inline(let bytes) = listed.page,
+                let page = bytes.withUnsafeBytes({
+                    try? PackTablePage(decoding: $0, index: listed.index)
+                })
+            else { return nil }
+            for case let entry? in page.entries where entry.live > 0 { sum &+= entry.bytes }
+        }
+        return sum
     }
 
     /// Blocks that cover `size`.

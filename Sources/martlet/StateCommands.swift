@@ -16,42 +16,62 @@ struct StatusCommand: AsyncParsableCommand {
 
     mutating func run() async throws {
         try await client.show(.get, exportPath(name, "/status"), as: StatusReply.self) { status in
-            TextTable.fields([
-                ("name", status.name), ("state", status.operationState),
-                ("failed", status.failed),
-                ("size", ByteSize.text(status.sizeBytes)), ("sequence", "\(status.sequence)"),
-                ("epoch", "\(status.epoch)"),
-                ("clients", "\(status.writers) writing, \(status.readers) reading"),
-                (
-                    "journal",
-                    "\(ByteSize.text(status.journalBytes)) in \(status.journalSegments) segments"
-                ),
-                ("dirty blocks", "\(status.dirtyBlocks)"),
-                (
-                    "unpublished",
-                    "\(ByteSize.text(status.unpublishedBytes)), "
-                        + "oldest \(status.unpublishedAgeSecs) s"
-                ),
-                (
-                    "writers slowed",
-                    status.slowdownPercent == 0 ? nil : "\(status.slowdownPercent) %"
-                ),
-                ("stalled", status.stalled),
-                (
-                    "store away",
-                    status.storeAwaySecs == 0 ? nil : "\(status.storeAwaySecs) s"
-                ),
-                ("last error", status.lastError),
-                (
-                    "unclean take-over",
-                    status.uncleanTakeover.map { takeover in
-                        "epoch \(takeover.epoch) after commit \(takeover.sequence); "
-                            + "confirm with martlet acknowledge \(status.name)"
-                    }
-                ),
-            ])
+            TextTable.fields(
+                Self.state(of: status) + Self.problems(of: status) + Self.account(of: status))
         }
     }
+
+    private typealias Fields = [(String, String?)]
+
+    private static func state(of status: StatusReply) -> Fields {
+        let journal = "\(ByteSize.text(status.journalBytes)) in \(status.journalSegments) segments"
+        let unpublished =
+            "\(ByteSize.text(status.unpublishedBytes)), oldest \(status.unpublishedAgeSecs) s"
+        return [
+            ("name", status.name), ("state", status.operationState), ("failed", status.failed),
+            ("size", ByteSize.text(status.sizeBytes)), ("sequence", "\(status.sequence)"),
+            ("epoch", "\(status.epoch)"),
+            ("clients", "\(status.writers) writing, \(status.readers) reading"),
+            ("journal", journal), ("dirty blocks", "\(status.dirtyBlocks)"),
+            ("unpublished", unpublished),
+        ]
+    }
+
+    private static func problems(of status: StatusReply) -> Fields {
+        let takeover = status.uncleanTakeover.map { takeover in
+            "epoch \(takeover.epoch) after commit \(takeover.sequence); "
+                + "confirm with martlet acknowledge \(status.name)"
+        }
+        let slowed = status.slowdownPercent == 0 ? nil : "\(status.slowdownPercent) %"
+        let away = status.storeAwaySecs == 0 ? nil : "\(status.storeAwaySecs) s"
+        let held = status.unreturnedSegments
+        return [
+            ("stalled", status.stalled), ("writers slowed", slowed), ("store away", away),
+            ("last error", status.lastError),
+            ("unreturned", held == 0 ? nil : "\(held) journal segments"),
+            ("unclean take-over", takeover),
+        ]
+    }
+
+    private static func account(of status: StatusReply) -> Fields {
+        [
+            ("store requests", status.storeRequests.map { requests($0) }),
+            ("cost", status.cost.map { cost($0) }),
+        ]
+    }
+}
+
+/// Requests in one line.
+private func requests(_ counts: StatusReply.StoreRequests) -> String {
+    "\(counts.put) PUT, \(counts.get) GET, \(counts.head) HEAD, \(counts.list) LIST, "
+        + "\(counts.delete) DELETE; \(ByteSize.text(counts.sentBytes)) sent, "
+        + "\(ByteSize.text(counts.receivedBytes)) received"
+}
+
+private func cost(_ cost: StatusReply.Cost) -> String {
+    func dollars(_ value: Double) -> String { "$\((value * 100).rounded() / 100)" }
+    let stored = cost.storedUsdPerMonth.map { ", stored bytes \(dollars($0))" } ?? ""
+    return "about \(dollars(cost.requestsUsdPerMonth)) a month for requests\(stored)"
 }
 
 struct OpenCommand: AsyncParsableCommand {

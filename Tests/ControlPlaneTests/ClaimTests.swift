@@ -225,6 +225,28 @@ struct ClaimTests {
         #expect(!shared.store.objects.keys.contains { $0.hasPrefix("nodes/") })
     }
 
+    @Test("a node with idle volumes asks nothing of the store, hour after hour")
+    func idleBeats() throws {
+        let node = try TestNode("a", shared)
+        try node.make("prod", writes: [1])
+        _ = try node.plane.drain("prod")
+        try node.plane.beat()
+        let before = shared.store.counts
+        for _ in 0..<(10 * 60) {
+            shared.clock.advance(seconds: 60)
+            try node.plane.beat()
+        }
+        #expect(shared.store.counts == before)
+        // Another volume is news: one PUT, one DELETE, no LIST.
+        try node.make("other", writes: [1])
+        let made = shared.store.counts
+        try node.plane.beat()
+        let after = shared.store.counts
+        #expect(after.puts - made.puts == 1 && after.deletes - made.deletes == 1)
+        #expect(after.lists == made.lists && after.gets == made.gets)
+        #expect(shared.store.objects.keys.count { $0.hasPrefix("nodes/a/") } == 1)
+    }
+
     @Test(
         "of two claims at one time the later is refused, unless it is forced",
         arguments: [false, true])

@@ -4,6 +4,7 @@
 // Every documented key is set and its effect observed, here or in one of the files next to this
 // one; the last test compares the list with the table of keys.
 
+import AdminAPI
 import CLinux
 import CleanCache
 import ControlPlane
@@ -11,6 +12,7 @@ import Documents
 import Foundation
 import HostIO
 import Journal
+import ObjectStore
 import Primitives
 import Shard
 import TestSupport
@@ -145,6 +147,64 @@ struct SettingEffectTests {
         #expect(slow.codecs == ["zstd"] && slow.bytes < fast.bytes)
     }
 
+    private func isNear(_ value: Double, _ expected: Double) -> Bool {
+        abs(value - expected) <= expected * 1e-9
+    }
+
+    @Test("prices: what requests and stored bytes cost a month, by volume, in status and metrics")
+    func prices() throws {
+        var counts = StoreCounts()
+        (counts.puts, counts.gets, counts.heads) = (1_000_000, 2_000_000, 500_000)
+        (counts.lists, counts.deletes) = (3_000_000, 4_000_000)
+        (counts.bytesSent, counts.bytesReceived) = (5_000_000_000, 6_000_000_000)
+        var prices = Configuration().prices
+        #expect(isNear(prices.dollars(counts), 5 + 2.5 * 0.4 + 15))
+        (prices.putUSDPerMillion, prices.getUSDPerMillion) = (1, 10)
+        (prices.listUSDPerMillion, prices.deleteUSDPerMillion) = (100, 1000)
+        (prices.sentUSDPerGB, prices.receivedUSDPerGB) = (10_000, 100_000)
+        #expect(isNear(prices.dollars(counts), 1 + 25 + 300 + 4000 + 50_000 + 600_000))
+        // Half a month of them, and a second of them, which counts as a minute.
+        let half = UInt64(Configuration.Prices.monthSeconds / 2 * 1e9)
+        #expect(isNear(prices.dollarsPerMonth(counts, in: half), 2 * prices.dollars(counts)))
+        let minutes = Configuration.Prices.monthSeconds / 60
+        #expect(isNear(prices.dollarsPerMonth(counts, in: 1), minutes * prices.dollars(counts)))
+        #expect(isNear(Configuration().prices.dollarsPerMonth(storedBytes: 1_000_000_000_000), 23))
+
+        let daemon = try TestDaemon {
+            $0.prices.putUSDPerMillion = 1e6
+            $0.prices.storedUSDPerGBMonth = 1000
+        }
+        try daemon.create("busy")
+        try daemon.create("idle")
+        try daemon.connect("idle").write(0, [1])
+        _ = try daemon.control.drain("idle")
+        let client = try daemon.connect("busy")
+        for round in 0..<3 as Range<UInt64> {
+            try client.write(round << 20, noise(1 << 20, seed: round))
+            _ = try daemon.control.drain("busy")
+        }
+        let (busy, idle) = (try daemon.status("busy"), try daemon.status("idle"))
+        // A pack and a commit each.
+        #expect(busy.requests.puts == 6 && idle.requests.puts == 2)
+        #expect(busy.requests.bytesSent > 3 << 20 && busy.requests.lists == 0)
+        // For as long as it is open, or a minute.
+        #expect(busy.requestDollarsPerMonth > 0 && busy.requestDollarsPerMonth < 6.01 * minutes)
+        let stored = try #require(busy.storedBytes)
+        #expect(stored > 3 << 20 && stored < busy.requests.bytesSent)
+        #expect(isNear(busy.storedDollarsPerMonth ?? 0, Double(stored) / 1e6))
+        let families = Gauges(host: try daemon.running.host).families()
+        func value(_ name: String, _ export: String) -> Double? {
+            families.first { $0.name == name }?.samples.first { $0.labels[0].value == export }?
+                .value
+        }
+        let dollars = value("martlet_volume_requests_usd_per_month", "busy") ?? 0
+        #expect(dollars > 0 && dollars < 6.01 * minutes)
+        #expect(value("martlet_volume_store_puts_total", "idle") == 2)
+        #expect(value("martlet_volume_stored_bytes", "busy") == Double(stored))
+        let all = families.first { $0.name == "martlet_store_usd_per_month" }?.samples.first?.value
+        #expect(all ?? 0 > dollars)
+    }
+
     @Test("policy.durability: a FLUSH waits for the local disk, not for the store")
     func durability() throws {
         let daemon = try TestDaemon()
@@ -209,6 +269,9 @@ struct SettingEffectTests {
         "servers.nbd.dead_conn_timeout_secs", "commit.max_journal_mb", "commit.max_age_secs",
         "commit.target_pack_mb", "commit.codec", "commit.zstd_level", "policy.durability",
         "policy.shutdown_secs",
+        "prices.put_usd_per_million", "prices.get_usd_per_million",
+        "prices.list_usd_per_million", "prices.delete_usd_per_million", "prices.sent_usd_per_gb",
+        "prices.received_usd_per_gb", "prices.stored_usd_per_gb_month",
         // StallTests.
         "commit.max_unpublished_secs", "policy.store_away", "policy.cache_full",
         "policy.read_deadline_secs",

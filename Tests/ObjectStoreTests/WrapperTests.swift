@@ -44,6 +44,44 @@ struct WrapperTests {
         #expect(try store.get("q", limit: 1) == [0xFE])
     }
 
+    @Test("a store that counts for itself counts every attempt, and its base counts them all")
+    func countingRetries() throws {
+        let memory = MemoryStore()
+        let host = RetryingStore(
+            CountingStore(memory), policy: RetryPolicy(attemptsMax: 4), clock: ManualClock(),
+            random: SplitMix64(seed: 1), pause: { _ in true })
+        let (one, other) = (host.counting(), host.counting())
+        memory.inject(StoreFault(.away, operation: .put, times: 2))
+        _ = try one.putIfAbsent("a", [1, 2, 3])
+        _ = try other.get("a", limit: 9)
+        _ = try host.list(prefix: "a", after: nil, limit: 9)
+        try one.delete(["a", "b"])
+        var expected = StoreCounts()
+        expected.puts = 3
+        expected.failures = 2
+        expected.bytesSent = 9
+        expected.deletes = 2
+        #expect(one.base.counts == expected)
+        #expect(other.base.counts.gets == 1 && other.base.counts.bytesReceived == 3)
+        #expect(other.base.counts.puts == 0)
+        let all = host.base.counts
+        #expect(all.puts == 3 && all.gets == 1 && all.lists == 1 && all.deletes == 2)
+        #expect(host.retries == 2 && one.retries == 2)
+    }
+
+    @Test("a counting store knows the last request's finding: there, or away and why")
+    func absence() throws {
+        let memory = MemoryStore()
+        let store = CountingStore(memory)
+        #expect(store.absence == nil)
+        memory.setAway(true)
+        #expect(failure { _ = try store.head("a") } != nil)
+        #expect(store.absence == .away(key: "a", detail: "injected"))
+        memory.setAway(false)
+        #expect(failure { _ = try store.get("a", limit: 1) } != nil)
+        #expect(store.absence == nil, "that it is not there is an answer")
+    }
+
     @Test("a late PUT lands after other requests, and only on a free key")
     func late() throws {
         let store = MemoryStore()

@@ -191,6 +191,28 @@ struct SpaceTests {
         #expect(pool.usage.usedBytes == UInt64(onDisk * 256 << 10))
     }
 
+    @Test("an idle volume asks nothing of the store and wants no time, hour after hour")
+    func idleHours() throws {
+        let rig = try EngineRig()
+        rig.write(0, noise(1 << 20, 1))
+        for _ in 0..<120 {
+            rig.tick()
+            rig.run()
+        }
+        #expect(rig.report.unpublishedBytes == 0 && !rig.host.volume.needsTicks)
+        let before = rig.store.counts
+        // Ten hours, with a guest that reads what is at hand and flushes.
+        for second in 0..<36_000 {
+            rig.tick()
+            if second.isMultiple(of: 600) {
+                rig.expect(0, noise(4096, 1))
+                rig.submit(.flush)
+            }
+            rig.run()
+        }
+        #expect(rig.store.counts == before)
+    }
+
     @Test("requests that were cancelled while they waited for room order nothing")
     func cancelled() throws {
         let rig = try EngineRig(shape(segments: 1))

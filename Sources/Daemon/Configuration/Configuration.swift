@@ -68,6 +68,19 @@ public struct Configuration: Equatable, Sendable {
         public var retain = ""
     }
 
+    /// Dollars for what a store charges. The defaults are those of Amazon S3 Standard in us-east-1
+    /// (aws.amazon.com/s3/pricing), as quoted in 2024: PUT and LIST 0.005 for 1,000, GET and HEAD
+    /// 0.0004 for 1,000, DELETE free, 0.023 for a GB and month; traffic within the region is free.
+    public struct Prices: Equatable, Sendable {
+        public var putUSDPerMillion = 5.0
+        public var getUSDPerMillion = 0.4
+        public var listUSDPerMillion = 5.0
+        public var deleteUSDPerMillion = 0.0
+        public var sentUSDPerGB = 0.0
+        public var receivedUSDPerGB = 0.0
+        public var storedUSDPerGBMonth = 0.023
+    }
+
     public struct AWS: Equatable, Sendable {
         public var accessKeyID = ""
         public var secretAccessKey = ""
@@ -88,6 +101,7 @@ public struct Configuration: Equatable, Sendable {
     public var nbd = NBD()
     public var commit = Commit()
     public var policy = Policy()
+    public var prices = Prices()
     public var aws = AWS()
     public var azure = Azure()
     public var gcp = GCP()

@@ -12,6 +12,10 @@ extension Configuration {
         ("servers.nbd", "Where the daemon listens."),
         ("commit", "When the journal is packed and published to the store."),
         ("policy", "What happens when something is full, away or slow."),
+        (
+            "prices",
+            "What the store charges, in US dollars; the defaults: S3 Standard in us-east-1, 2024."
+        ),
         ("aws", "Credentials for s3:// stores."),
         ("azure", "Credentials for az:// stores."),
         ("gcp", "Credentials for gs:// stores."),
@@ -19,7 +23,8 @@ extension Configuration {
 
     /// Every key outside `[[exports]]`, in the order of the documents.
     public static let keys: [SettingKey<Configuration>] =
-        cacheKeys + storageKeys + serverKeys + commitKeys + policyKeys + credentialKeys
+        cacheKeys + storageKeys + serverKeys + commitKeys + policyKeys + priceKeys
+        + credentialKeys
 
     private static let cacheKeys: [SettingKey<Configuration>] = [
         .text(
@@ -132,6 +137,30 @@ extension Configuration {
             "What a FLUSH waits for: the local disk."),
         .text("policy", "retain", \.policy.retain, "Which old commits garbage collection keeps.")
             .awaiting("garbage collection"),
+    ]
+
+    private static let priceKeys: [SettingKey<Configuration>] = [
+        .decimal(
+            "prices", "put_usd_per_million", \.prices.putUSDPerMillion, 0...1_000_000,
+            "Dollars for a million PUT requests."),
+        .decimal(
+            "prices", "get_usd_per_million", \.prices.getUSDPerMillion, 0...1_000_000,
+            "Dollars for a million GET or HEAD requests."),
+        .decimal(
+            "prices", "list_usd_per_million", \.prices.listUSDPerMillion, 0...1_000_000,
+            "Dollars for a million LIST requests."),
+        .decimal(
+            "prices", "delete_usd_per_million", \.prices.deleteUSDPerMillion, 0...1_000_000,
+            "Dollars for a million DELETE requests."),
+        .decimal(
+            "prices", "sent_usd_per_gb", \.prices.sentUSDPerGB, 0...1_000,
+            "Dollars for 10^9 bytes sent to the store."),
+        .decimal(
+            "prices", "received_usd_per_gb", \.prices.receivedUSDPerGB, 0...1_000,
+            "Dollars for 10^9 bytes received from the store: 0.09 for S3 from outside of AWS."),
+        .decimal(
+            "prices", "stored_usd_per_gb_month", \.prices.storedUSDPerGBMonth, 0...1_000,
+            "Dollars for 10^9 bytes kept for a month."),
     ]
 
     private static let credentialKeys: [SettingKey<Configuration>] = [

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What of a volume's events an operator should read in the log: on the worker's thread, where a slow
-// log holds up nobody's guest.
+// What of a volume's events an operator should read in the log: on the worker's thread, where a
+// slow log holds up nobody's guest.
 
 import HostIO
 import Logging

@@ -11,10 +11,14 @@ import Primitives
 import Shard
 import VolumeEngine
 
+/// The store of the host, counted.
+typealias HostStore = CountingStore<DirectoryStore<HostDirectory>>
+
 /// The store as the daemon uses it: retried, counted, in a folder.
-typealias DaemonStore = RetryingStore<
-    CountingStore<DirectoryStore<HostDirectory>>, SystemClock, SystemRandom
->
+typealias DaemonStore = RetryingStore<HostStore, SystemClock, SystemRandom>
+
+/// The store as one volume uses it: counted for that volume too, each attempt a request.
+typealias VolumeStore = RetryingStore<CountingStore<HostStore>, SystemClock, SystemRandom>
 
 /// All worker pools of a daemon.
 final class Hands: Sendable {

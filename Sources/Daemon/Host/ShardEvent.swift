@@ -7,6 +7,7 @@
 import ControlPlane
 import HostIO
 import NBDServer
+import ObjectStore
 import Primitives
 import VolumeEngine
 import VolumeMap
@@ -23,7 +24,7 @@ struct Arrival: Sendable {
     let name: String
     let seed: VolumeSeed<HostDirectory>
     let options: VolumeOptions
-    let worker: VolumeWorker<HostDirectory, DaemonStore>
+    let worker: VolumeWorker<HostDirectory, VolumeStore>
 }
 
 /// What the control plane asks of a running volume.
@@ -60,6 +61,9 @@ struct PlaceReport: Sendable {
     let writers: Int
     let statistics: SessionStatistics
     let isLeaving: Bool
+    /// What the volume asked of the store since it was opened here, and how long that is.
+    let requests: StoreCounts
+    let openNanoseconds: UInt64
 }
 
 enum ShardEvent: Sendable {

@@ -9,13 +9,15 @@ import ControlPlane
 import Formats
 import HostIO
 import Journal
+import ObjectStore
 import Primitives
+import Shard
 import VolumeEngine
 import VolumeMap
 
 extension ShardHost {
     typealias Opened = (
-        seed: VolumeSeed<HostDirectory>, worker: VolumeWorker<HostDirectory, DaemonStore>
+        seed: VolumeSeed<HostDirectory>, worker: VolumeWorker<HostDirectory, VolumeStore>
     )
 
     /// Replays and seals the journal, or prepares a view. Blocks for as long as that takes. A
@@ -42,9 +44,9 @@ extension ShardHost {
         _ directory: HostDirectory
     ) throws(VolumeOpenError) -> Opened {
         let worker = VolumeWorker(
-            local: local, store: parts.store, cache: parts.cache, pool: parts.pool,
-            settings: parts.settings,
-            uploads: parts.hands.packUploads, random: SystemRandom())
+            local: local, store: parts.store.counting(), cache: parts.cache, pool: parts.pool,
+            settings: parts.settings, uploads: parts.hands.packUploads, random: SystemRandom(),
+            spread: { [fetch = parts.hands.fetch] in fetch.spread($0, $1) })
         guard let writer = claim.writer else {
             return (.readOnly(claim.root.commit, directory: directory), worker)
         }

@@ -37,6 +37,8 @@ struct HostParts: Sendable {
     let views: HostDirectory
     let commitWaitSeconds: UInt64
     let log: EventLog
+    let prices: Configuration.Prices
+    let startedAt: Instant
     let absence = StoreAbsence()
 }
 
@@ -181,7 +183,7 @@ final class ShardHost: VolumeHost {
     }
 
     func status(_ served: ServedVolume) -> VolumeStatus? {
-        report(served).map { StatusText.status(of: $0, served) }
+        report(served).map { StatusText.status(of: $0, served, parts.prices) }
     }
 
     func clientCounts(_ served: ServedVolume) -> ClientCounts {

@@ -6,11 +6,14 @@
 import ControlPlane
 import Formats
 import NBDServer
+import ObjectStore
 import Primitives
 import VolumeEngine
 
 enum StatusText {
-    static func status(of report: PlaceReport, _ served: ServedVolume) -> VolumeStatus {
+    static func status(
+        of report: PlaceReport, _ served: ServedVolume, _ prices: Configuration.Prices
+    ) -> VolumeStatus {
         let volume = report.volume
         var status = VolumeStatus(
             volume: volume.id, size: volume.size, blockBytes: volume.blockBytes,
@@ -30,6 +33,13 @@ enum StatusText {
         switch volume.failure {
         case .readOnly, .closing, nil: break
         case .some(let failure): status.failure = failure.reason
+        }
+        status.requests = report.requests
+        status.storedBytes = volume.storedBytes
+        status.requestDollarsPerMonth = prices.dollarsPerMonth(
+            report.requests, in: report.openNanoseconds)
+        status.storedDollarsPerMonth = volume.storedBytes.map {
+            prices.dollarsPerMonth(storedBytes: $0)
         }
         status.readers = report.connections - report.writers
         status.writers = report.writers
@@ -55,8 +65,14 @@ enum StatusText {
     /// The counters of one volume, by name.
     static func counters(of report: PlaceReport) -> [String: UInt64] {
         let (volume, clients) = (report.volume, report.statistics)
-        let counters = volume.counters
+        let (counters, requests) = (volume.counters, report.requests)
         return [
+            "store_puts": requests.puts, "store_gets": requests.gets,
+            "store_heads": requests.heads, "store_lists": requests.lists,
+            "store_deletes": requests.deletes, "store_failures": requests.failures,
+            "store_sent_bytes": requests.bytesSent,
+            "store_received_bytes": requests.bytesReceived,
+            "stored_bytes": volume.storedBytes ?? 0,
             "reads": counters.reads, "read_bytes": counters.readBytes,
             "writes": counters.writes, "written_bytes": counters.writtenBytes,
             "zeroes": counters.zeroes, "zeroed_bytes": counters.zeroedBytes,

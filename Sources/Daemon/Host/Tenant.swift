@@ -41,9 +41,10 @@ struct Tenant {
     let place: Place
     let served: ServedVolume
     let name: String
-    let worker: VolumeWorker<HostDirectory, DaemonStore>
+    let worker: VolumeWorker<HostDirectory, VolumeStore>
     /// Effects that workers have, or that wait for one.
     var effectsRunning = 0
+    let openedAt: Instant
     /// Since when no client uses a read-only view.
     var idleSince: Instant
     /// Nobody may connect now.
@@ -52,12 +53,13 @@ struct Tenant {
 
     init(
         place: Place, served: ServedVolume, name: String,
-        worker: VolumeWorker<HostDirectory, DaemonStore>, idleSince: Instant
+        worker: VolumeWorker<HostDirectory, VolumeStore>, openedAt: Instant
     ) {
         self.place = place
         self.served = served
         self.name = name
         self.worker = worker
-        self.idleSince = idleSince
+        self.openedAt = openedAt
+        idleSince = openedAt
     }
 }

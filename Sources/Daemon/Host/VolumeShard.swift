@@ -10,6 +10,7 @@ import CleanCache
 import ControlPlane
 import HostIO
 import NBDServer
+import ObjectStore
 import Primitives
 import Shard
 import VolumeEngine
@@ -177,7 +178,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
         let place = Place(slot: slot, generation: generation)
         tenants[slot] = Tenant(
             place: place, served: arrival.served, name: arrival.name, worker: arrival.worker,
-            idleSince: now)
+            openedAt: now)
         sessions.resetStatistics(ofDevice: slot)
         sessions.touch(device: slot)
         answer.give(place)
@@ -214,6 +215,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
             connections: sessions.connections(ofDevice: place.slot),
             writers: sessions.writers(ofDevice: place.slot),
             statistics: sessions.statistics(ofDevice: place.slot),
-            isLeaving: tenant.departure != nil)
+            isLeaving: tenant.departure != nil, requests: tenant.worker.store.base.counts,
+            openNanoseconds: now.nanoseconds(since: tenant.openedAt))
     }
 }
