@@ -5,62 +5,14 @@
 # as an image and copied. Its snapshot is forked after the daemon was killed and the cache deleted,
 # and every byte and e2fsck must agree.
 
-import contextlib
 import filecmp
 import os
 import random
 import shutil
-import subprocess
 
 import harness
-from harness import KIB, MIB, Daemon, Skip, check, equal, main, require, run, test, wait_until
-
-
-@contextlib.contextmanager
-def block_device(daemon, name, read_only=False):
-    """An export as a loop device, by nbdfuse."""
-    require("nbdfuse", "losetup", "umount")
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise Skip("no /dev/fuse that may be opened here")
-    path = f"{daemon.directory}/{name}.nbdfuse"
-    open(path, "w").close()
-    options = ["--readonly"] if read_only else []
-    fuse = subprocess.Popen(["nbdfuse", *options, path, daemon.uri(name)],
-                            stderr=subprocess.PIPE, text=True, preexec_fn=harness.die_with_parent)
-    device = None
-    try:
-        def is_mounted():
-            check(fuse.poll() is None, lambda: f"nbdfuse: {fuse.stderr.read()}")
-            return os.path.getsize(path) > 0
-        wait_until(is_mounted, "nbdfuse mounts")
-        attached = run("losetup", "--find", "--show", *(["-r"] if read_only else []), path,
-                       check_status=False)
-        if attached.returncode != 0:
-            raise Skip(f"no loop device: {attached.stderr.strip()}")
-        device = attached.stdout.strip()
-        yield device
-    finally:
-        if device:
-            run("losetup", "--detach", device, check_status=False)
-            # It goes when its last user has; only then may the file below it.
-            wait_until(lambda: not run("losetup", device, check_status=False).stdout, "detach")
-        run("umount", path, check_status=False)
-        try:
-            fuse.wait(20)
-        except subprocess.TimeoutExpired:
-            fuse.kill()
-
-
-@contextlib.contextmanager
-def mounted(device, directory, *options):
-    os.makedirs(directory, exist_ok=True)
-    done = run("mount", *options, device, directory, check_status=False)
-    if done.returncode != 0:
-        raise Skip(f"cannot mount: {done.stderr.strip()}")
-    try:
-        yield directory
-    finally:
-        run("umount", directory)
+from harness import KIB, MIB, Daemon, Skip, check, equal, main, require, run, test
+from mounts import block_device, mounted
 
 
 def write_tree(directory, generator, files=120):

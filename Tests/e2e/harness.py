@@ -170,13 +170,15 @@ class Reply:
 class Daemon:
     """A daemon with directories of its own under the working directory.
 
-    Two with the same `store` and different names are two hosts of one repository.
+    Two with the same `store` and different names are two hosts of one repository. A `store` that
+    is a URL is taken as it is; any other is a folder.
     """
 
     all = []
     _names = 0
 
-    def __init__(self, name=None, store=None, environment=None, config=None, machine_id=None):
+    def __init__(self, name=None, store=None, environment=None, config=None, machine_id=None,
+                 arguments=()):
         Daemon._names += 1
         name = name or f"d{Daemon._names}"
         self.directory = os.path.join(os.getcwd(), name)
@@ -190,6 +192,7 @@ class Daemon:
         self.environment = dict(environment or {})
         self.config = config
         self.machine_id = machine_id or this_machine()
+        self.arguments = list(arguments)
         self.process = None
         self.starts = 0
         Daemon.all.append(self)
@@ -200,8 +203,8 @@ class Daemon:
         """Starts the process and, with `wait`, returns when it says `ready:`."""
         check(self.process is None, "the daemon runs already")
         arguments = [
-            MARTLET, "run", "--store", f"file://{self.store}", "--cache", self.cache,
-            "--nbd", f"unix:{self.nbd}", "--api", f"unix:{self.api}"]
+            MARTLET, "run", "--store", self.store_url, "--cache", self.cache,
+            "--nbd", f"unix:{self.nbd}", "--api", f"unix:{self.api}", *self.arguments]
         if self.config is not None:
             with open(f"{self.directory}/martlet.toml", "w") as file:
                 file.write(self.config)
@@ -217,10 +220,14 @@ class Daemon:
             self.wait_ready()
         return self
 
+    @property
+    def store_url(self):
+        return self.store if "://" in self.store else f"file://{self.store}"
+
     def _variables(self, more):
         variables = {
             key: value for key, value in os.environ.items()
-            if not key.startswith("MARTLET")}
+            if not key.startswith(("MARTLET", "AWS_"))}
         variables["SWIFT_BACKTRACE"] = "enable=no"
         variables["MARTLET_SERVERS_NBD_SHARDS"] = "2"
         variables.update(self.environment)
@@ -348,6 +355,15 @@ class Daemon:
 
     def status(self, name):
         return self.call("GET", f"/api/exports/{name}/status")
+
+    def metrics(self):
+        """Every sample of /metrics, by its name with labels."""
+        samples = {}
+        for line in self.http("GET", "/metrics").body.decode().splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                samples[name] = float(value)
+        return samples
 
     def uri(self, name):
         return f"nbd+unix:///{name}?socket={self.nbd}"
