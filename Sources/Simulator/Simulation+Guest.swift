@@ -105,8 +105,9 @@ extension Simulation {
     private func read(_ sectors: Range<Int>, tag: RequestTag) throws(SimulationFailure)
         -> Submission
     {
-        // What is staged may or may not show; without it the answer is exact.
-        try endTurn()
+        // What is staged may or may not show; without it the answer is exact. The end of a turn may
+        // wake parked writes, which stage again.
+        repeat { try endTurn() } while host?.volume.hasStaged ?? false
         guard let host else { return .parked }
         let buffer = UnsafeMutableRawBufferPointer.allocate(
             byteCount: sectors.count * Limits.sectorBytes, alignment: 8)
@@ -157,13 +158,26 @@ extension Simulation {
         }
     }
 
-    /// Errors are for a dead disk, a failed sync and a volume being closed; a healthy volume
-    /// answers.
+    /// Errors are for a dead disk, a failed sync, a volume being closed, and what needs bytes that
+    /// the store gave back damaged; a healthy volume answers.
     private func checkRefusal(_ error: BlockError, of flight: Flight) throws(SimulationFailure) {
         var isExcused = disk.isOff || hasFailedSync || (host?.isClosing ?? true)
-        if case .read = flight.kind { isExcused = isExcused || isStoreFaulty }
+        if isStoreFaulty && needsStore(flight.kind) { isExcused = true }
         guard isExcused else {
-            throw failure("request \(flight.kind) failed with \(error) for no reason")
+            let reason = host?.volume.report().lastError ?? "none"
+            throw failure("request \(flight.kind) failed with \(error); last error: \(reason)")
+        }
+    }
+
+    /// True for a request that may need bytes of the store: a read, and a write or zero whose edges
+    /// are merged with what lies around them.
+    private func needsStore(_ kind: Flight.Kind) -> Bool {
+        let grainSectors = Limits.grainBytes / Limits.sectorBytes
+        switch kind {
+        case .read: return true
+        case .write(let sectors, _), .zero(let sectors, _):
+            return sectors.lowerBound % grainSectors != 0 || sectors.upperBound % grainSectors != 0
+        case .flush: return false
         }
     }
 
