@@ -55,9 +55,7 @@ public struct RootDirectory<Storage: StorageDirectory>: Sendable {
     /// Opens `root/` inside the volume's directory, creating it durably if it is absent.
     public init(volumeDirectory: Storage) throws(CommitError) {
         do throws(HostIOError) {
-            let existed = try volumeDirectory.exists("root")
-            directory = try volumeDirectory.directory("root", create: true)
-            if !existed { try volumeDirectory.sync() }
+            directory = try volumeDirectory.durableDirectory("root")
         } catch { throw .local(error) }
     }
 

@@ -48,15 +48,12 @@ struct LocalVolume<Storage: StorageDirectory>: Sendable {
         return found
     }
 
-    /// A subdirectory; one that is made is durable.
+    /// A subdirectory; with `create` its name is durable.
     private static func folder(
         _ name: String, in parent: Storage, create: Bool
     ) throws(HostIOError) -> Storage? {
-        if try parent.exists(name) { return try parent.directory(name, create: false) }
-        guard create else { return nil }
-        let made = try parent.directory(name, create: true)
-        try parent.sync()
-        return made
+        if create { return try parent.durableDirectory(name) }
+        return try parent.exists(name) ? try parent.directory(name, create: false) : nil
     }
 
     // MARK: Documents

@@ -127,8 +127,7 @@ struct DaemonParts {
         _ directory: HostDirectory, _ configuration: Configuration, _ facts: HostFacts
     ) throws(UserError) -> SegmentPool<HostDirectory> {
         try local { () throws(HostIOError) in
-            let folder = try directory.directory("segments", create: true)
-            try directory.sync()
+            let folder = try directory.durableDirectory("segments")
             let pool = SegmentPool(
                 directory: folder, budgetBytes: configuration.cache.diskBytes,
                 random: SystemRandom())

@@ -28,7 +28,11 @@ public final class HostDirectory: StorageDirectory {
         precondition(!path.isEmpty)
         let flags = O_RDONLY | O_DIRECTORY
         let opened = retryingInterrupts { clinux_openat(AT_FDCWD, path, flags, 0) }
-        if opened >= 0 { return HostDirectory(owning: opened, path: path) }
+        if opened >= 0 {
+            let directory = HostDirectory(owning: opened, path: path)
+            if create { try directory.syncName() }
+            return directory
+        }
         guard create && errno == ENOENT else { throw .fromErrno(.open, path) }
 
         let names = path.split(separator: "/")
@@ -37,12 +41,24 @@ public final class HostDirectory: StorageDirectory {
         guard first >= 0 else { throw .fromErrno(.open, start) }
         var current = HostDirectory(owning: first, path: start == "/" ? "" : start)
         for name in names where name != "." {
-            let existed = try current.exists(String(name))
-            let next = try current.directory(String(name), create: true)
-            if !existed { try current.sync() }
-            current = next
+            current = try current.durableDirectory(String(name))
         }
         return current
+    }
+
+    /// Syncs the parent: who made this directory may have died before its own sync. Where the
+    /// parent may not be read, or its file system takes no syncs, it was not made by us.
+    private func syncName() throws(HostIOError) {
+        let parent = retryingInterrupts {
+            clinux_openat(descriptor, "..", O_RDONLY | O_DIRECTORY, 0)
+        }
+        if parent < 0 && errno == EACCES { return }
+        guard parent >= 0 else { throw .fromErrno(.open, path + "/..") }
+        do throws(HostIOError) {
+            try HostDirectory(owning: parent, path: path + "/..").sync()
+        } catch {
+            guard error.code == EINVAL || error.code == EROFS else { throw error }
+        }
     }
 
     private func place(_ name: String) -> String { path + "/" + name }

@@ -129,6 +129,14 @@ extension StorageDirectory {
         return try file.read(at: 0, count: Int(size))
     }
 
+    /// A subdirectory, made if it is absent, whose name is durable on return. It is synced also
+    /// where it exists: who made it may have died before its own sync.
+    public func durableDirectory(_ name: String) throws(HostIOError) -> Self {
+        let child = try directory(name, create: true)
+        try sync()
+        return child
+    }
+
     /// Writes a small file so that after return it is durable and whole under its name, and before
     /// it the old content (or absence) was: temporary name, sync, rename, sync of the directory.
     public func replaceDurably(_ name: String, with bytes: [UInt8]) throws(HostIOError) {

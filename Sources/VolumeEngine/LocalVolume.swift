@@ -96,9 +96,7 @@ public struct LocalVolume<Storage: StorageDirectory>: Sendable {
             throw .root(error)
         }
         do throws(HostIOError) {
-            let existed = try directory.exists("journal")
-            journal = try directory.directory("journal", create: true)
-            if !existed { try directory.sync() }
+            journal = try directory.durableDirectory("journal")
         } catch { throw .local(error) }
     }
 
