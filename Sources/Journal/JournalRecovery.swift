@@ -51,7 +51,22 @@ public enum JournalRecovery<Storage: StorageDirectory> {
         if let rotted = run.rotted { throw rotted }
         return RecoveredJournal(
             volume: volume, bootID: bootID, directory: directory, cut: cut, survey: survey,
-            accepted: run.accepted)
+            accepted: run.accepted, unsynced: run.unsynced)
+    }
+}
+
+/// Where the batches begin that may never have reached the disk, whatever a later sync says: a sync
+/// that failed in an earlier process has dropped them, and the kernel tells of that once.
+struct UnsyncedTail: Sendable {
+    /// The index of the segment.
+    let segment: Int
+    /// A page of it; 0 if its superblock is in doubt too.
+    let page: Int
+
+    /// `header`: the page of the first such batch.
+    init(segment: Int, header: Int) {
+        self.segment = segment
+        page = header == 1 ? 0 : header
     }
 }
 

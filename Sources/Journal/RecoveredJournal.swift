@@ -2,9 +2,10 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // What recovery accepted, and its sealing: the promise that the next recovery accepts exactly the
-// same. Order: 1. sync what is kept; 2. a new segment of the next generation whose superblock cuts
-// off everything after the accepted end, synced with its name; 3. only then let go of what is cut
-// off. A kill at any point leaves a journal that recovers to the same units.
+// same. Order: 1. write again what is kept and not known to be synced, sync all that is kept; 2. a
+// new segment of the next generation whose superblock cuts off everything after the accepted end,
+// synced with its name; 3. only then let go of what is cut off. A kill at any point leaves a
+// journal that recovers to the same units.
 
 import Formats
 import Glibc
@@ -19,6 +20,7 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
     let cut: RecordSequence
     let survey: SegmentSurvey<Storage>
     let accepted: AcceptedEnd?
+    let unsynced: UnsyncedTail?
 
     /// The last record that was accepted; the cut if there was none after it.
     public var lastSequence: RecordSequence { max(cut, accepted?.sequence ?? cut) }
@@ -41,7 +43,13 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
             dropped = survey.live[(accepted.segment + 1)...]
         }
         do throws(HostIOError) {
-            for segment in kept { try segment.file.file.sync() }
+            for (index, segment) in kept.enumerated() {
+                if let unsynced, index >= unsynced.segment {
+                    let page = index == unsynced.segment ? unsynced.page : 0
+                    try writeAgain(segment.file, from: page)
+                }
+                try segment.file.file.sync()
+            }
             // Also settles what earlier renames left open: a name that is gone stays gone.
             try directory.sync()
         } catch {
@@ -61,6 +69,27 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
             throw error
         }
         return start(with: kept, nextSegmentNumber: next, pages: pool.segmentPages)
+    }
+
+    /// Gives the kernel the pages once more. After a failed sync it takes them for clean, so the
+    /// next sync would succeed without them.
+    private func writeAgain(
+        _ segment: SegmentFile<Storage>, from firstPage: Int
+    ) throws(HostIOError) {
+        let window = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: 1 << 20, alignment: Limits.grainBytes)
+        defer { window.deallocate() }
+        var offset = firstPage * Limits.grainBytes
+        let end = segment.pages * Limits.grainBytes
+        while offset < end {
+            let part = UnsafeMutableRawBufferPointer(
+                rebasing: window[..<min(window.count, end - offset)])
+            let count = try segment.file.read(at: UInt64(offset), into: part)
+            if count == 0 { return }
+            try segment.file.write(
+                at: UInt64(offset), UnsafeRawBufferPointer(rebasing: part[..<count]))
+            offset += count
+        }
     }
 
     private var generation: UInt64 {

@@ -34,6 +34,8 @@ struct RecoveryRun<Storage: StorageDirectory> {
     /// Nil if nothing after the cut was accepted.
     private(set) var accepted: AcceptedEnd?
     private(set) var rotted: JournalError?
+    /// Where the first batch begins that nothing says was synced.
+    private(set) var unsynced: UnsyncedTail?
 
     init(survey: SegmentSurvey<Storage>, cut: RecordSequence, bootID: BootID) {
         segments = survey.live
@@ -99,6 +101,9 @@ struct RecoveryRun<Storage: StorageDirectory> {
                 firstBad = batch.number
                 badSegment = walker.index
                 return
+            }
+            if unsynced == nil && batch.number > highestSynced {
+                unsynced = UnsyncedTail(segment: walker.index, header: walker.headerPage)
             }
             if walker.isNewGeneration { unit.records.removeAll() }
             var endsUnit = false

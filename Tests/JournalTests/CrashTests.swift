@@ -15,6 +15,7 @@
 //   SegmentPool, a segment's sync     "a fresh segment is written whole and synced before its use"
 
 import Formats
+import Glibc
 import HostIO
 import Primitives
 import Testing
@@ -58,6 +59,21 @@ import Testing
         #expect(isSynced)
         try rig.crash(keeping: VolatileDisk.Keeping.none)
         #expect(rig.units.count == 1)
+    }
+
+    @Test("what a failed sync dropped is written again by the recovery that serves it")
+    func failedSyncBeforeRecovery() throws {
+        let rig = try JournalRig()
+        try rig.write([.write(3, 2, 11)])
+        try rig.flush()
+        try rig.write([.write(5, 2, 12)])
+        rig.disk.failNext(.sync, code: EIO)
+        #expect(throws: HostIOError.self) { try rig.flush() }
+        // The process dies before it can note the failure; the page cache still shows everything.
+        try rig.crash(keeping: nil)
+        #expect(rig.units.count == 2)
+        try rig.crash(keeping: VolatileDisk.Keeping.none)
+        #expect(rig.units.count == 2)
     }
 
     @Test("a flush after a recovery survives a power cut")
