@@ -27,6 +27,7 @@ extension Simulation {
         }
         let stamps = try readWholeDisk(sectors: deviceSectors)
         report.diskChecks += 1
+        tell("judging within \(exact)")
         switch history.judge(stamps, bounds: exact) {
         case .prefix(let index):
             report.note(index << 8 | 0xD1)

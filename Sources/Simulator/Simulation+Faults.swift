@@ -32,7 +32,9 @@ extension Simulation {
         } else if chance(options.syncFailureRate) {
             report.syncFailures += 1
             hasFailedSync = true
+            // A segment keeps the path that it was opened by: in the journal, or in the pool.
             disk.failNext(.sync, code: EIO, pathEnding: ".seg")
+            disk.failNext(.sync, code: EIO, pathEnding: ".free")
             return false
         } else {
             return false
@@ -53,6 +55,7 @@ extension Simulation {
         default: store.heal()
         }
         isStoreFaulty = true
+        tell("a fault of the store")
     }
 
     func healStore() {
@@ -75,6 +78,7 @@ extension Simulation {
         host = nil
         flights.removeAll()
         report.note(0xDEAD << 8 | death.rawValue)
+        tell("died by \(death)")
         worstDeath = max(worstDeath, death)
         switch death {
         case .kill: disk.kill()

@@ -91,6 +91,7 @@ extension Simulation {
         }
         flight.isParked = answer == .parked
         if answer == .parked { report.parked += 1 }
+        tell("\(flight.tag.cookie) \(flight.kind): \(answer), \(history.count) taken")
         report.note(flight.tag.cookie << 8 | UInt64(answer == .staged ? 1 : 2))
         switch answer {
         case .staged, .parked: flights[flight.tag.cookie] = flight
@@ -133,6 +134,7 @@ extension Simulation {
         guard let flight = flights[completion.tag.cookie], flight.tag == completion.tag else {
             throw failure("completion \(completion.outcome) of a request that is not in flight")
         }
+        tell("\(completion.tag.cookie): \(completion.outcome)")
         switch completion.outcome {
         case .retry:
             guard flight.isParked else { throw failure("retry of a request that is not parked") }

@@ -96,6 +96,7 @@ extension Simulation {
         let worker = VolumeWorker(
             local: local, store: store, cache: cache, pool: pool, settings: settings,
             random: SharedRandom(seed: random.next()))
+        tell("opened \(opening.root.sequence), records to \(volume.report().lastRecord)")
         forgetCuts(after: volume.report().lastRecord)
         return SimulatedHost(volume: volume, worker: worker)
     }

@@ -80,6 +80,11 @@ public final class Simulation {
         SimulationFailure(seed: options.seed, step: step, detail: detail)
     }
 
+    /// Tells whoever replays the seed.
+    func tell(_ what: @autoclosure () -> String) {
+        if let trace = options.trace { trace("step \(step): \(what())") }
+    }
+
     func chance(_ rate: UInt64) -> Bool { random.next(below: 10_000) < rate }
 
     private func takeStep() throws(SimulationFailure) {
@@ -136,6 +141,7 @@ public final class Simulation {
         let at = Int(random.next(below: UInt64(host.effects.count)))
         let effect = host.effects.remove(at: at)
         report.note(UInt64(at) << 8 | 0xE0)
+        tell("effect \(effect.summary)")
         if let event = host.worker.perform(effect, labelSeconds: clock.wallSeconds) {
             host.events.append(event)
         }
@@ -146,6 +152,7 @@ public final class Simulation {
         let at = Int(random.next(below: UInt64(host.events.count)))
         let event = host.events.remove(at: at)
         report.note(UInt64(at) << 8 | 0xE1)
+        tell("event \(event.summary)")
         let before = host.volume.root.commit.sequence
         host.volume.handle(event)
         try settle()

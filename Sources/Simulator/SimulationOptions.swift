@@ -20,6 +20,8 @@ public struct SimulationOptions: Sendable {
     public var cacheLossRate: UInt64 = 4
     public var storeFaultRate: UInt64 = 60
     public var syncFailureRate: UInt64 = 1
+    /// Told of every step, for who replays a seed to see what happened.
+    public var trace: (@Sendable (String) -> Void)?
 
     /// A shape drawn from the seed: block size, volume size, depth.
     public init(seed: UInt64, steps: Int = 3_000) {

@@ -33,7 +33,11 @@ struct SimulationTests {
     /// 91: an append that failed inside a request did not stop the rest of the request.
     /// 129: a recycled segment passed for a later life of the journal, whose records were dropped.
     /// 541: a crash between the two names of a rename left no local root.
-    @Test("seeds that once failed hold", arguments: [1, 19, 56, 91, 129, 541] as [UInt64])
+    /// 671: a folder whose maker was killed before it synced the name was never synced.
+    /// 989: a sync failed, the process was killed, and the pages it dropped passed for durable.
+    static let seeds: [UInt64] = [1, 19, 56, 91, 129, 541, 671, 989]
+
+    @Test("seeds that once failed hold", arguments: seeds)
     func regressions(seed: UInt64) throws {
         _ = try Simulation(SimulationOptions(seed: seed, steps: 1_000)).run()
     }
