@@ -185,6 +185,8 @@ private struct FuzzDevice: BlockDevice, ~Copyable {
         return pieces.append(base, count: half) && pieces.append(base, count: count - half)
     }
 
+    mutating func endView() {}
+
     nonisolated(unsafe) private static let sevens: UnsafeMutableRawBufferPointer = {
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
         _ = bytes.initializeMemory(as: UInt8.self, repeating: 7)

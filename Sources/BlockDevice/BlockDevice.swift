@@ -7,7 +7,7 @@
 //
 //   transport                         device
 //   ─────────                         ──────
-//   view ───────────────▶ true         (bytes lie there until the next call) │ false: read
+//   view ───────────────▶ true         (bytes lie there until endView) │ false: read
 //   read ───────────────▶ done         (bytes are in the caller's buffer)
 //                         parked       ... later: completion .retry(tag) ─▶ read again
 //   write ──────────────▶ staged       (bytes lent until endTurn) ... completion .done(tag)
@@ -142,8 +142,12 @@ public protocol BlockDevice: ~Copyable {
 
     /// Appends where the bytes of a range lie to `pieces`, if all of them can be read from memory
     /// as they are. False: they cannot, or the range is not a good one; `pieces` is undefined then,
-    /// and `read` does what is to be done. The pieces hold until the next call to this device.
+    /// and `read` does what is to be done. The pieces hold until `endView`, which is to be the next
+    /// call to this device.
     mutating func view(at offset: ByteOffset, count: Int, into pieces: inout MemoryPieces) -> Bool
+
+    /// The pieces of the last `view` are not looked at any more.
+    mutating func endView()
 
     /// Stages `payload` for the journal. With `fua` the completion comes after it is synced.
     mutating func write(

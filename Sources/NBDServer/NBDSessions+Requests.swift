@@ -176,26 +176,36 @@ extension NBDSessions where Device: ~Copyable {
         _ client: Client, _ place: Place, _ header: RequestHeader,
         _ devices: borrowing DeviceTable<Device>
     ) -> Step? {
-        // What the socket does not take has to be kept.
         let count = Int(header.length)
-        let most = SessionLimits.sendBytes + Reply.dataBytes + count + SessionLimits.replyReserve
-        guard pool.canTake(most) else { return nil }
         guard let reply = reserve(client, Reply.dataBytes, devices) else {
             return client.pointee.fd < 0 ? .closed : .blocked
         }
+        // What the socket does not take has to be kept, whatever else takes memory meanwhile.
+        let before = client.pointee.output?.count ?? 0
+        let most = before + Reply.dataBytes + count + SessionLimits.replyReserve
+        guard most <= BufferPool.bufferBytesMax, let spare = pool.take(most) else { return nil }
         views.removeAll()
         // A place for what is sent before.
         _ = views.append(reply, count: 1)
         guard
             place.pointee.view(at: ByteOffset(header.offset), count: count, into: &views)
-        else { return nil }
+        else {
+            pool.give(spare)
+            return nil
+        }
         let bytes =
             client.pointee.isStructured
             ? Reply.data(into: reply, cookie: header.cookie, offset: header.offset, count: count)
             : Reply.simple(into: reply, cookie: header.cookie)
         advance(client, bytes)
         self.count(client, .read, header)
-        return flushWithViews(client, devices) ? .next : .closed
+        let isSent = sendWithViews(client, keeping: spare)
+        place.pointee.endView()
+        guard isSent else {
+            hangUp(client, devices)
+            return .closed
+        }
+        return flush(client, devices) ? .next : .closed
     }
 
     /// A request of no length.

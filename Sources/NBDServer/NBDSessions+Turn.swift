@@ -242,41 +242,40 @@ extension NBDSessions where Device: ~Copyable {
     }
 
     /// Sends the output and then the bytes that `views` names from its second piece on. What the
-    /// socket does not take becomes output. False if the connection was closed.
-    mutating func flushWithViews(
-        _ client: Client, _ devices: borrowing DeviceTable<Device>
-    ) -> Bool {
+    /// socket does not take becomes output, in `spare` if the present buffer is too small. False if
+    /// the connection is broken.
+    mutating func sendWithViews(_ client: Client, keeping spare: PooledBuffer) -> Bool {
         guard let output = client.pointee.output else { preconditionFailure("no reply to send") }
         views[0] = MemoryPiece(base: output.buffer.base + output.start, count: output.count)
         let sent = clinux_send_pieces(client.pointee.fd, views.base, views.count)
         guard sent >= 0 || sent == -Int(EAGAIN) else {
-            hangUp(client, devices)
+            pool.give(spare)
             return false
         }
-        var taken = max(sent, 0)
-        if taken > 0 { client.pointee.stalledSince = nil }
-        client.pointee.output?.start += min(taken, output.count)
-        taken -= min(taken, output.count)
-        guard keepViews(client, from: taken) else {
-            hangUp(client, devices)
-            return false
-        }
-        return flush(client, devices)
+        if sent > 0 { client.pointee.stalledSince = nil }
+        let ofOutput = min(max(sent, 0), output.count)
+        client.pointee.output?.start += ofOutput
+        keepViews(client, from: max(sent, 0) - ofOutput, spare)
+        return true
     }
 
-    /// Copies what the views hold from byte `taken` on behind the output. False: there is no memory
-    /// for it.
-    private mutating func keepViews(_ client: Client, from taken: Int) -> Bool {
+    /// Copies what the views hold from byte `taken` on behind the output.
+    private mutating func keepViews(_ client: Client, from taken: Int, _ spare: PooledBuffer) {
         var left = -taken
         for index in 1..<views.count { left += views[index].count }
-        guard left > 0, let output = client.pointee.output else { return true }
-        let room = output.count + left + SessionLimits.replyReserve
-        if output.end + left + SessionLimits.replyReserve > output.buffer.capacity {
-            guard let larger = pool.take(room) else { return false }
-            memcpy(larger.base, output.buffer.base + output.start, output.count)
-            pool.give(output.buffer)
-            client.pointee.output = Output(buffer: larger, start: 0, end: output.count)
+        guard let output = client.pointee.output, left > 0,
+            output.end + left + SessionLimits.replyReserve > output.buffer.capacity
+        else {
+            pool.give(spare)
+            return left > 0 ? appendViews(client, from: taken) : ()
         }
+        memcpy(spare.base, output.buffer.base + output.start, output.count)
+        pool.give(output.buffer)
+        client.pointee.output = Output(buffer: spare, start: 0, end: output.count)
+        appendViews(client, from: taken)
+    }
+
+    private mutating func appendViews(_ client: Client, from taken: Int) {
         var skip = taken
         for index in 1..<views.count {
             let piece = views[index]
@@ -286,7 +285,6 @@ extension NBDSessions where Device: ~Copyable {
             memcpy(output.tail, piece.base + skipped, piece.count - skipped)
             client.pointee.output?.end += piece.count - skipped
         }
-        return true
     }
 
     /// Sends at once what a connection was answered, unless more follows when the turn ends.

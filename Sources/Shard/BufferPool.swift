@@ -63,14 +63,6 @@ public struct BufferPool: ~Copyable {
         return lend(base, sizeClass)
     }
 
-    /// True if the bound lets a buffer of at least `count` bytes be taken now.
-    public func canTake(_ count: Int) -> Bool {
-        guard count <= BufferPool.bufferBytesMax else { return false }
-        let capacity = BufferPool.capacity(of: BufferPool.sizeClass(of: count))
-        if capacity > smallMax && largeLent + capacity > bytesMax - bytesReserved { return false }
-        return lent + capacity <= bytesMax
-    }
-
     /// Ends a loan.
     @inline(__always)
     public mutating func give(_ buffer: PooledBuffer) {

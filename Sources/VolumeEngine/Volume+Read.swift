@@ -48,14 +48,16 @@ extension Volume {
         at offset: ByteOffset, count: Int, into pieces: inout MemoryPieces
     ) -> Bool {
         guard count > 0, contains(offset, UInt64(count)), !isResolving else { return false }
-        viewed.removeAll(keepingCapacity: true)
         let isWhole = withUnsafeMutablePointer(to: &pieces) { pieces in
             var sink = ViewSink(pieces: pieces)
             swap(&sink.held, &viewed)
             defer { swap(&sink.held, &viewed) }
             return walk(at: offset.rawValue, count: count, &sink)
         }
-        guard isWhole else { return false }
+        guard isWhole else {
+            endView()
+            return false
+        }
         counters.reads &+= 1
         counters.readBytes &+= UInt64(count)
         if let ahead = readAhead.hit(offset: offset.rawValue, count: UInt64(count)) {
@@ -63,6 +65,8 @@ extension Volume {
         }
         return true
     }
+
+    public mutating func endView() { viewed.removeAll(keepingCapacity: true) }
 
     /// Walks over whole and partial blocks; false where a sink takes no more.
     private mutating func walk(

@@ -105,7 +105,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var isSyncInFlight = false
     var resizesWaiting: [(request: ControlRequest, size: ByteCount)] = []
 
-    /// Blocks whose bytes the last `view` told of.
+    /// Blocks whose bytes a `view` told of, until it ends.
     var viewed: [CachedBlock] = []
 
     // Parked requests and what they wait for (Volume+Fetch).
@@ -201,7 +201,6 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         startCommitIfDue()
         startSyncIfNeeded()
         orderSegmentsIfWanted()
-        if !viewed.isEmpty { viewed.removeAll(keepingCapacity: true) }
     }
 
     /// True while something is staged and not appended: payloads are still lent.

@@ -108,7 +108,7 @@ struct MemoryDevice: BlockDevice, ~Copyable {
     mutating func read(
         at offset: ByteOffset, into buffer: UnsafeMutableRawBufferPointer, tag: RequestTag
     ) -> Submission {
-        viewed.removeAll()
+        precondition(viewed.isEmpty, "a view was not ended")
         if let early = enter(offset, UInt64(buffer.count), writes: false, tag) { return early }
         // What was staged in this turn is already read: as the journal's memtable does.
         for (_, work) in staged { apply(work) }
@@ -130,7 +130,7 @@ struct MemoryDevice: BlockDevice, ~Copyable {
         }
         guard allows else { return false }
         for (_, work) in staged { apply(work) }
-        viewed.removeAll()
+        precondition(viewed.isEmpty, "a view was not ended")
         var done = 0
         while done < count {
             let part = min(count - done, 5000 + done / 3)
@@ -139,6 +139,7 @@ struct MemoryDevice: BlockDevice, ~Copyable {
             copy.baseAddress.map { _ = memcpy($0, bytes + Int(offset.rawValue) + done, part) }
             viewed.append(OwnedBytes(copy))
             guard let base = copy.baseAddress, pieces.append(base, count: part) else {
+                viewed.removeAll()
                 return false
             }
             done += part
@@ -146,6 +147,8 @@ struct MemoryDevice: BlockDevice, ~Copyable {
         script.update { $0.viewed += 1 }
         return true
     }
+
+    mutating func endView() { viewed.removeAll() }
 
     mutating func write(
         at offset: ByteOffset, payload: UnsafeRawBufferPointer, fua: Bool, tag: RequestTag

@@ -7,6 +7,7 @@
 import BlockDevice
 import NBDProtocol
 import NBDServer
+import Primitives
 import Shard
 import Testing
 
@@ -63,6 +64,37 @@ import Testing
                 }
             }
             #expect(disk.script.update { $0.viewed } > 5)
+        }
+    }
+
+    @Test("a read of the largest size fits behind a large reply that is not sent yet")
+    func largestView() throws {
+        let size = Int(Limits.requestBytesMax)
+        let disk = TestDisk("disk", size: size)
+        try withServer([disk]) { server in
+            let client = try RawClient(server)
+            try client.open("disk")
+            let bytes = pattern(1 << 20, seed: 9)
+            for part in 0..<(size >> 20) {
+                #expect(try client.ask(client.write(part << 20, bytes)) == 0)
+            }
+            for round in 1...6 {
+                // Copied when it is woken, into a buffer that has room for the next one's header.
+                disk.script.update { $0.holdParked = true }
+                try client.send(client.read(0, 17 << 20))
+                #expect(server.waits { _ in disk.script.update { $0.parked } == round })
+                disk.script.update { $0.holdParked = false }
+                if round % 2 == 0 { server.nudge() }
+                try client.send(client.read(0, size) + client.read(0, size))
+                for _ in 0..<3 {
+                    let cookie = try client.simple().cookie
+                    for _ in 0..<((cookie % 3 == 0 ? 17 << 20 : size) >> 20) {
+                        let isEqual = try client.receive(1 << 20) == bytes
+                        #expect(isEqual)
+                    }
+                }
+            }
+            #expect(disk.script.update { $0.viewed } > 0)
         }
     }
 

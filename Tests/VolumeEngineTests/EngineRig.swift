@@ -305,6 +305,7 @@ final class EngineRig {
         guard host.volume.view(at: ByteOffset(offset), count: count, into: &pieces) else {
             return nil
         }
+        defer { host.volume.endView() }
         return (0..<pieces.count).flatMap { index in
             UnsafeRawBufferPointer(start: pieces[index].base, count: pieces[index].count)
         }

@@ -48,6 +48,8 @@ struct ServedDevice: BlockDevice, ~Copyable {
         volume.view(at: offset, count: count, into: &pieces)
     }
 
+    mutating func endView() { volume.endView() }
+
     @inline(__always)
     mutating func write(
         at offset: ByteOffset, payload: UnsafeRawBufferPointer, fua: Bool, tag: RequestTag
