@@ -134,15 +134,28 @@ var packages: [Package.Dependency] = []
 if !coreOnly {
     packages += [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.0.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ]
     targets += [
+        module(
+            "ObjectStoreCloud",
+            [
+                "Primitives", "HostIO", "ObjectStore",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]),
         module(
             "AdminAPI",
             [
@@ -158,7 +171,8 @@ if !coreOnly {
             [
                 "Primitives", "BlockDevice", "Formats", "Documents", "HostIO", "ObjectStore",
                 "NBDProtocol", "Shard", "Journal", "CleanCache", "VolumeMap", "Committer",
-                "VolumeEngine", "NBDServer", "ControlPlane", "AdminAPI", "CLinux",
+                "VolumeEngine", "NBDServer", "ControlPlane", "AdminAPI", "ObjectStoreCloud",
+                "CLinux",
                 .product(name: "TOMLKit", package: "TOMLKit"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -183,11 +197,14 @@ targets += [
     .target(
         name: "TestSupport", dependencies: ["Primitives"], path: "Tests/TestSupport",
         swiftSettings: strict),
+    .target(
+        name: "StoreConformance", dependencies: ["ObjectStore", "Primitives", "TestSupport"],
+        path: "Tests/StoreConformance", swiftSettings: strict),
     tests("TidyTests"),
     tests("PrimitivesTests", ["Primitives"]),
     tests("FormatsTests", ["Formats", "Documents", "Primitives"], exclude: ["Goldens"]),
     tests("HostIOTests", ["HostIO", "Primitives", "CLinux"]),
-    tests("ObjectStoreTests", ["ObjectStore", "HostIO", "Primitives"]),
+    tests("ObjectStoreTests", ["StoreConformance", "ObjectStore", "HostIO", "Primitives"]),
     tests("NBDProtocolTests", ["NBDProtocol", "BlockDevice", "Primitives"]),
     tests("ShardTests", ["Shard", "HostIO", "BlockDevice", "Primitives", "CLinux"]),
     tests("JournalTests", ["Journal", "HostIO", "Formats", "Primitives"]),
@@ -222,14 +239,20 @@ targets += [tests("SimulatorTests", ["Simulator", "Primitives"])]
 if !coreOnly {
     targets += [
         tests(
+            "ObjectStoreCloudTests",
+            [
+                "ObjectStoreCloud", "StoreConformance", "ObjectStore", "HostIO", "Primitives",
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ], exclude: ["Vectors"]),
+        tests(
             "DaemonTests",
             [
                 "Daemon", "AdminAPI", "ControlPlane", "Documents", "Formats", "HostIO",
-                "ObjectStore", "Journal", "CleanCache", "VolumeEngine", "Shard", "Primitives",
-                "CLinux", "martlet",
+                "ObjectStore", "ObjectStoreCloud", "Journal", "CleanCache", "VolumeEngine", "Shard",
+                "Primitives", "CLinux", "martlet",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
-            ])
+            ]),
     ]
 }
 

@@ -55,7 +55,7 @@ extension ControlPlane {
 
     /// With the export's lock held.
     func attach(_ ref: ExportRef, _ what: String) throws(UserError) -> Attachment {
-        if !ref.isReadOnly { return try attachWriter(ref, what) }
+        if !ref.isReadOnly && !configuration.isReadOnly { return try attachWriter(ref, what) }
         if let running = table.attachment(ref.name), host.status(running.served) != nil {
             return running
         }

@@ -56,6 +56,11 @@ extension ControlPlane {
         let refs = refs(what)
         let key = RefKey.repository.text
         var repository: Repository? = try refs.find(key)
+        if repository == nil, configuration.isReadOnly {
+            throw UserError(
+                .failed, what: what, why: "there is no repository, and this node may only read",
+                remedy: "correct the store's URL, or start once without --readonly")
+        }
         if repository == nil {
             let made = Repository(id: fresh(), createdSeconds: clock.wallSeconds)
             // Whoever was first: read what is there.

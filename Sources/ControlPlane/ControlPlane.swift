@@ -27,11 +27,13 @@ public struct ControlPlaneConfiguration: Sendable {
     public var beatStaleSeconds: UInt64
     /// How long an operation waits for a volume's commit before it answers that the store is away.
     public var commitWaitSeconds: UInt64
+    /// The store takes no writes from this node: every export is served as a view of its head.
+    public var isReadOnly: Bool
 
     public init(
         node: RefName, machineID: String, address: String = "",
         transports: Set<Transport> = [.nbd, .none], beatStaleSeconds: UInt64 = 180,
-        commitWaitSeconds: UInt64 = 30
+        commitWaitSeconds: UInt64 = 30, isReadOnly: Bool = false
     ) {
         self.node = node
         self.machineID = machineID
@@ -39,6 +41,7 @@ public struct ControlPlaneConfiguration: Sendable {
         self.transports = transports
         self.beatStaleSeconds = beatStaleSeconds
         self.commitWaitSeconds = commitWaitSeconds
+        self.isReadOnly = isReadOnly
     }
 }
 
@@ -176,7 +179,8 @@ public final class ControlPlane<Host: VolumeHost, Store: ObjectStore>: Sendable 
         return ExportInfo(
             name: ref.name.text, volume: ref.volume,
             size: max(ref.size, status?.size ?? ref.size),
-            blockBytes: ref.definition.blockBytes, isReadOnly: ref.isReadOnly,
+            blockBytes: ref.definition.blockBytes,
+            isReadOnly: ref.isReadOnly || configuration.isReadOnly,
             transport: ref.definition.transport, state: ref.state,
             isAttached: status != nil, origin: ref.origin)
     }

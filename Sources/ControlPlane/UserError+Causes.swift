@@ -16,6 +16,10 @@ extension UserError {
             self.init(
                 .storeAway, what: what, why: "the object store does not answer (\(key): \(detail))",
                 remedy: "try again when the store is back; nothing was changed or lost")
+        case .misconfigured(let key, let detail, let remedy):
+            self.init(
+                .storeAway, what: what, why: "the object store cannot be used (\(key): \(detail))",
+                remedy: remedy)
         case .forbidden(let key, let detail):
             self.init(
                 .forbidden, what: what, why: "the object store refused \(key) (\(detail))",

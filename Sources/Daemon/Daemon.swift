@@ -73,7 +73,8 @@ public final class Daemon: Sendable {
             hands.stop()
             throw error
         }
-        reopening.start(configuration.exports)
+        // A daemon that only reads has nothing to bring to the store.
+        if !configuration.storage.readonly { reopening.start(configuration.exports) }
         health.set(.starting, nil)
     }
 
@@ -100,7 +101,8 @@ public final class Daemon: Sendable {
         return ControlPlaneConfiguration(
             node: node, machineID: facts.machineID,
             address: facts.hostName + (address.map { " \($0)" } ?? ""),
-            commitWaitSeconds: DaemonParts.commitWaitSeconds)
+            commitWaitSeconds: DaemonParts.commitWaitSeconds,
+            isReadOnly: configuration.storage.readonly)
     }
 
     private static func learn(

@@ -6,6 +6,7 @@
 
 import CleanCache
 import Committer
+import ControlPlane
 import HostIO
 import Journal
 import Logging
@@ -87,21 +88,21 @@ struct DaemonParts {
     private static func store(
         _ configuration: Configuration, stop: StopFlag, clock: SystemClock
     ) throws(UserError) -> DaemonStore {
-        switch try StoreLocation(parsing: configuration.storage.url) {
-        case .directory(let path):
-            var random = SystemRandom()
-            let directory = DirectoryStore(
-                root: try folder(path, "the store"), token: Token.random(from: &random))
-            return RetryingStore(CountingStore(directory), clock: clock, random: random) {
-                stop.pause(nanoseconds: $0, clock: clock)
-            }
-        }
+        let pause: @Sendable (UInt64) -> Bool = { stop.pause(nanoseconds: $0, clock: clock) }
+        let located = try LocatedStore.open(
+            configuration, creates: !configuration.storage.readonly, what: what,
+            limits: configuration.hostLimits(pause: pause))
+        return WriteGuard(
+            base: RetryingStore(
+                CountingStore(located), clock: clock, random: SystemRandom(), pause: pause),
+            isReadOnly: configuration.storage.readonly)
     }
 
     /// Refuses a store that would let two writers destroy each other.
     private static func probe(
         _ store: DaemonStore, logger: Logger
     ) throws(UserError) -> StoreAccess? {
+        if store.isReadOnly { return .readOnly(detail: "storage.readonly is set") }
         var random = SystemRandom()
         do throws(ObjectStoreError) {
             let access = try StoreProbe.run(store, random: &random)
@@ -117,8 +118,10 @@ struct DaemonParts {
                 logger.warning("the store is away", metadata: ["why": "\(error)"])
                 return nil
             }
+            let what = "cannot use the store \(store.url)"
+            guard case .refused(_, let detail) = error else { throw UserError(what, error) }
             throw UserError(
-                .failed, what: "cannot use the store \(store.url)", why: "\(error)",
+                .failed, what: what, why: detail,
                 remedy: "choose a store that creates objects only if they are absent")
         }
     }

@@ -21,7 +21,8 @@ struct Gauges: Sendable {
         let parts = host.parts
         let usage = parts.pool.usage
         let cache = parts.cache.statistics
-        let store = parts.store.base.counts
+        let counting = parts.store.base.base
+        let store = counting.base.sentCounts ?? counting.counts
         return [
             single("martlet_up", .gauge, "The daemon runs.", 1),
             single(
@@ -61,7 +62,7 @@ struct Gauges: Sendable {
                 parts.absence.seconds(now: parts.clock.now) ?? 0),
             single(
                 "martlet_store_retries_total", .counter, "Repeated store requests.",
-                parts.store.retries),
+                parts.store.base.retries),
             single(
                 "martlet_store_sent_bytes_total", .counter, "Bytes sent to the store.",
                 store.bytesSent),

@@ -86,7 +86,7 @@ final class Maintenance: Sendable {
     /// Tells of an absent store: since when, why, and what would be lost now. If nobody else asks
     /// it for anything, one small request every few seconds finds out when it is back.
     private func watchStore(isStoreKnown: Bool, isProbing: Bool) {
-        let store = host.parts.store.base
+        let store = host.parts.store.base.base
         if isStoreKnown { health.set(.exports, nil) }
         if isProbing, store.absence != nil { _ = try? store.head(RefKey.repository.text) }
         let found = host.parts.absence.look(

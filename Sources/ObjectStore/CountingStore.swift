@@ -7,7 +7,7 @@
 import Primitives
 import Synchronization
 
-/// Requests and bytes so far. One call of `delete` counts once per key.
+/// Requests and bytes so far. Deletes count as the store takes them: a batch is one request.
 public struct StoreCounts: Equatable, Sendable {
     public var puts: UInt64 = 0
     public var gets: UInt64 = 0
@@ -24,6 +24,7 @@ public struct StoreCounts: Equatable, Sendable {
 public final class CountingStore<Base: ObjectStore>: ObjectStore {
     public let base: Base
     public var url: String { base.url }
+    public var deleteBatchMax: Int { base.deleteBatchMax }
 
     // Each counter stands alone and orders nothing, so relaxed.
     private let puts = Atomic<UInt64>(0)
@@ -52,7 +53,8 @@ public final class CountingStore<Base: ObjectStore>: ObjectStore {
         return counts
     }
 
-    /// Why the last request found the store away; nil if it got an answer, be it a refusal.
+    /// Why the last request found the store away or misconfigured; nil if it got an answer, be it a
+    /// refusal.
     public var absence: ObjectStoreError? {
         isAway.load(ordering: .relaxed) ? lastError.withLock { $0 } : nil
     }
@@ -67,8 +69,8 @@ public final class CountingStore<Base: ObjectStore>: ObjectStore {
         } catch {
             failures.wrappingAdd(1, ordering: .relaxed)
             let found = error
-            if found.isRetryable { lastError.withLock { $0 = found } }
-            isAway.store(found.isRetryable, ordering: .relaxed)
+            if found.isAbsence { lastError.withLock { $0 = found } }
+            isAway.store(found.isAbsence, ordering: .relaxed)
             throw error
         }
     }
@@ -124,7 +126,8 @@ public final class CountingStore<Base: ObjectStore>: ObjectStore {
     }
 
     public func delete(_ keys: [String]) throws(ObjectStoreError) {
-        deletes.wrappingAdd(UInt64(keys.count), ordering: .relaxed)
+        let batch = base.deleteBatchMax
+        deletes.wrappingAdd(UInt64((keys.count + batch - 1) / batch), ordering: .relaxed)
         try counted { () throws(ObjectStoreError) in try base.delete(keys) }
     }
 }

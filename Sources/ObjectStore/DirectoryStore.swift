@@ -19,6 +19,7 @@ import Synchronization
 /// volatile disk as well.
 public final class DirectoryStore<Storage: StorageDirectory>: ObjectStore {
     public let url: String
+    public var deleteBatchMax: Int { 1 }
     let root: Storage
     private let token: Token
     private let writer = Lock(Writer())

@@ -10,6 +10,7 @@ import Synchronization
 /// The store. Thread-safe by one lock.
 public final class MemoryStore: ObjectStore {
     public let url: String
+    public let deleteBatchMax: Int
     private let state: Lock<State>
     private let latency: (@Sendable (StoreOperation, _ key: String, _ bytes: Int) -> Void)?
 
@@ -37,9 +38,12 @@ public final class MemoryStore: ObjectStore {
     /// calls.
     public init(
         seed: UInt64 = 1, url: String = "memory:", objects: [String: [UInt8]] = [:],
+        deleteBatchMax: Int = 1,
         latency: (@Sendable (StoreOperation, _ key: String, _ bytes: Int) -> Void)? = nil
     ) {
+        precondition(deleteBatchMax >= 1)
         self.url = url
+        self.deleteBatchMax = deleteBatchMax
         self.latency = latency
         state = Lock(
             State(

@@ -4,13 +4,13 @@
 // The rule of keys, checked by every store before anything else, so that one that accepts more
 // never hides a key that another would refuse.
 
-enum ObjectKey {
-    static let bytesMax = 512
+package enum ObjectKey {
+    package static let bytesMax = 512
     /// File systems take no longer name.
     private static let componentBytesMax = 255
 
     /// Throws `refused` unless the key follows the rule that `ObjectStore` states.
-    static func check(_ key: String) throws(ObjectStoreError) {
+    package static func check(_ key: String) throws(ObjectStoreError) {
         guard key.utf8.count <= bytesMax else {
             throw .refused(key: key, detail: "the key is longer than \(bytesMax) bytes")
         }
@@ -22,10 +22,14 @@ enum ObjectKey {
     }
 
     /// A listing's prefix is any beginning of a key, also an empty one.
-    static func check(prefix: String) throws(ObjectStoreError) {
+    package static func check(prefix: String) throws(ObjectStoreError) {
         guard prefix.utf8.count <= bytesMax,
             prefix.utf8.allSatisfy({ isAllowed($0) || $0 == UInt8(ascii: "/") })
         else { throw .refused(key: prefix, detail: "no key begins like this") }
+    }
+
+    package static func isKey(_ text: String) -> Bool {
+        (try? check(text)) != nil
     }
 
     static func isComponent(_ text: some StringProtocol) -> Bool {

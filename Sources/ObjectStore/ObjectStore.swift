@@ -15,6 +15,9 @@ public enum ObjectStoreError: Error, Equatable, Sendable {
     case notFound(key: String)
     /// Credentials were refused or lack the permission.
     case forbidden(key: String, detail: String)
+    /// Nothing will succeed until somebody changes the settings, the credentials, the bucket or the
+    /// clock. `remedy` says what; no retry helps before.
+    case misconfigured(key: String, detail: String, remedy: String)
     /// The store did not answer, or answered that it cannot now. Worth retrying.
     case away(key: String, detail: String)
     /// The object is shorter than asked for, or the store answered nonsense.
@@ -24,6 +27,14 @@ public enum ObjectStoreError: Error, Equatable, Sendable {
 
     public var isRetryable: Bool {
         if case .away = self { true } else { false }
+    }
+
+    /// The store is of no use for now, whatever it is asked: away, or until somebody puts it right.
+    public var isAbsence: Bool {
+        switch self {
+        case .away, .misconfigured: true
+        case .notFound, .forbidden, .damaged, .refused: false
+        }
     }
 }
 
@@ -59,6 +70,9 @@ public struct ListPage: Equatable, Sendable {
 public protocol ObjectStore: Sendable {
     /// For messages, without secrets.
     var url: String { get }
+
+    /// Keys that one request deletes at most: what `delete` costs.
+    var deleteBatchMax: Int { get }
 
     /// Creates the object if the key is free. Durable and visible to `get` and `list` on return.
     func putIfAbsent(

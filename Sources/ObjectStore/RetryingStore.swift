@@ -46,6 +46,7 @@ public final class RetryingStore<Base: ObjectStore, Time: Clock, Random: RandomS
 
     public let base: Base
     public var url: String { base.url }
+    public var deleteBatchMax: Int { base.deleteBatchMax }
     private let policy: RetryPolicy
     private let clock: Time
     private let random: Lock<Random>

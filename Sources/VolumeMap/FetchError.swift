@@ -23,7 +23,9 @@ public enum FetchError: Error, Equatable, Sendable {
     public init(_ error: ObjectStoreError) {
         switch error {
         case .notFound(let key): self = .missingObject(key: key)
-        case .away(let key, let detail): self = .away(key: key, detail: detail)
+        // Somebody will correct it, and then the reads that wait go on.
+        case .away(let key, let detail), .misconfigured(let key, let detail, _):
+            self = .away(key: key, detail: detail)
         case .damaged(let key, let detail): self = .damaged(key: key, detail: detail)
         case .forbidden(let key, let detail), .refused(let key, let detail):
             self = .refused(key: key, detail: detail)

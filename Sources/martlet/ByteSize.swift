@@ -10,6 +10,9 @@ struct ByteSize: Equatable, ExpressibleByArgument {
 
     init(bytes: UInt64) { self.bytes = bytes }
 
+    /// For the help.
+    var defaultValueDescription: String { Self.text(bytes) }
+
     /// Nil for anything but digits and one unit letter, or above 64 bits.
     init?(argument: String) {
         var digits = argument[...]

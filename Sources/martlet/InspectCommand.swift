@@ -27,7 +27,7 @@ struct InspectCommand: ParsableCommand {
             let sources = try settings.sources(environment: Environment.all)
             let configuration = try ConfigurationLoader.load(sources)
             return Inspector(
-                OfflineSource(name, verb: "inspect", url: configuration.storage.url))
+                OfflineSource(name, verb: "inspect", configuration: configuration))
         }
 
         func show(_ inspection: Inspection) {

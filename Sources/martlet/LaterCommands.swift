@@ -7,7 +7,7 @@
 enum LaterCommands {
     private static let table: [String: String] = [
         "attach": "kernel devices", "detach": "kernel devices", "mount": "the FUSE transport",
-        "bench": "the benchmark command", "top": "the live view", "bless": "image tools",
+        "top": "the live view", "bless": "image tools",
         "import": "image tools", "export": "image tools", "diff": "block diffs",
         "gc": "garbage collection", "compact": "compaction", "copy": "copies between stores",
         "journal": "journal salvage", "reset-cache": "cache reset", "verify": "offline checks",

@@ -87,7 +87,8 @@ struct MartletCommand: AsyncParsableCommand {
                     TagCommand.self, TagsCommand.self, RollbackCommand.self,
                 ]),
             CommandGroup(
-                name: "Without a daemon", subcommands: [InspectCommand.self, DoctorCommand.self]),
+                name: "Without a daemon",
+                subcommands: [InspectCommand.self, DoctorCommand.self, BenchCommand.self]),
         ])
 }
 

@@ -56,6 +56,8 @@ struct RunCommand: AsyncParsableCommand {
     var nbd: [String] = []
     @Option(help: ArgumentHelp("Listen for the API: unix:PATH or HOST:PORT.", valueName: "address"))
     var api: [String] = []
+    @Flag(help: "Claim nothing, write nothing to the store: serve what is there read-only.")
+    var readonly = false
 
     mutating func run() async throws {
         let environment = Environment.all
@@ -65,6 +67,7 @@ struct RunCommand: AsyncParsableCommand {
         var sources = try settings.sources(environment: environment)
         sources.flags.nbd = nbd
         sources.flags.api = api
+        sources.flags.readonly = readonly
         let configuration = try ConfigurationLoader.load(sources)
         let code = try await DaemonRunner.run(configuration, logger: DaemonRunner.logger()) {
             Martlet.say($0, on: STDOUT_FILENO)

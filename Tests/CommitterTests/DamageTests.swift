@@ -230,6 +230,7 @@ struct DamageTests {
 private struct OneMoreTry: ObjectStore {
     let base: MemoryStore
     var url: String { base.url }
+    var deleteBatchMax: Int { base.deleteBatchMax }
 
     func putIfAbsent(
         _ key: String, _ body: UnsafeRawBufferPointer

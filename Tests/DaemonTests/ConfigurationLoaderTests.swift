@@ -210,12 +210,10 @@ struct ConfigurationRefusalTests {
         arguments: [
             ("[policy]\ndurability = \"peer\"", "policy.durability = \"peer\" is not built yet"),
             ("[policy]\ndurability = \"store\"", "policy.durability = \"store\" is not built yet"),
-            ("[storage]\nurl = \"s3://b/p\"", "s3:// (S3) is not built yet"),
             ("[storage]\nurl = \"gs://b\"", "gs:// (Google Cloud Storage) is not built yet"),
             ("[storage]\nurl = \"az://b\"", "az:// (Azure) is not built yet"),
-            ("[storage]\nregion = \"eu\"", "belongs to the s3:// store, which is not built yet"),
             ("[cache]\nssd_cache_size_gb = 5", "belongs to the SSD tier of the cache"),
-            ("[aws]\nsecret_access_key = \"x\"", "belongs to the s3:// store"),
+            ("[azure]\naccess_key = \"x\"", "belongs to the az:// store"),
             ("[policy]\nretain = \"7d\"", "belongs to garbage collection"),
             ("[[exports]]\nname = \"a\"\nsize_gb = 1\ntransport = \"ublk\"", "not built yet"),
         ])

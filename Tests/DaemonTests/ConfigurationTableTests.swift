@@ -141,6 +141,8 @@ struct ConfigurationTableTests {
         var configuration = Configuration()
         configuration.aws.secretAccessKey = "hunter2"
         configuration.aws.accessKeyID = "hunter3"
+        configuration.storage.proxy = "http://user:hunter5@proxy"
+        configuration.cloudEnvironment = ["AWS_SECRET_ACCESS_KEY": "hunter6"]
         configuration.azure.accessKey = "hunter4"
         #expect(!"\(configuration)".contains("hunter"))
         #expect("\(configuration)".contains("aws.secret_access_key = \"(secret)\""))

@@ -33,7 +33,7 @@ struct InspectorTests {
     }
 
     private func inspector(_ daemon: TestDaemon, _ argument: String) -> Inspector {
-        Inspector(OfflineSource(argument, verb: "inspect", url: daemon.configuration.storage.url))
+        Inspector(OfflineSource(argument, verb: "inspect", configuration: daemon.configuration))
     }
 
     private func object(_ inspection: Inspection) throws -> [String: Any] {

@@ -124,7 +124,7 @@ struct SettingEffectTests {
         try daemon.connect("disk").write(0, Array(words.utf8.prefix(1 << 20)))
         _ = try daemon.control.drain("disk")
         let key = try #require(try daemon.keys(under: "packs/").first)
-        let source = OfflineSource(key, verb: "inspect", url: daemon.configuration.storage.url)
+        let source = OfflineSource(key, verb: "inspect", configuration: daemon.configuration)
         let lines = try Inspector(source).pack(members: true).lines
         func values(_ name: String) -> [Substring] {
             lines.filter { $0.hasPrefix("  \(name): ") }.map { $0.dropFirst(name.count + 4) }
@@ -275,6 +275,11 @@ struct SettingEffectTests {
         // StallTests.
         "commit.max_unpublished_secs", "policy.store_away", "policy.cache_full",
         "policy.read_deadline_secs",
+        // StoreSettingTests.
+        "storage.endpoint", "storage.region", "storage.path_style",
+        "storage.connect_timeout_secs", "storage.request_timeout_secs", "storage.ca_file",
+        "storage.proxy", "storage.readonly", "aws.access_key_id", "aws.secret_access_key",
+        "aws.session_token", "aws.profile", "aws.anonymous",
         // ProcessTests.
         "servers.nbd.api_address", "servers.nbd.api_socket",
     ]

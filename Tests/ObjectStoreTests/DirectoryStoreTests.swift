@@ -7,6 +7,7 @@ import Glibc
 import HostIO
 import ObjectStore
 import Primitives
+import StoreConformance
 import TestSupport
 import Testing
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One suite for every object store: what INTERFACES and the publishing protocol build on.
+// The stores that need nothing but this machine keep the promises of the seam.
 
 import HostIO
 import ObjectStore
 import Primitives
-import Synchronization
+import StoreConformance
 import TestSupport
 import Testing
 
@@ -42,6 +42,14 @@ enum Implementation: String, CaseIterable, CustomTestStringConvertible {
     }
 }
 
+extension Implementation {
+    func check(_ body: (StoreConformance) throws -> Void) throws {
+        let opened = try open()
+        defer { withExtendedLifetime(opened) {} }
+        try body(StoreConformance(opened.store))
+    }
+}
+
 /// A store and what must live as long as it is used.
 final class OpenedStore: Sendable {
     let store: any ObjectStore
@@ -53,189 +61,53 @@ final class OpenedStore: Sendable {
     }
 }
 
-func pattern(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
-    var random = SplitMix64(seed: seed)
-    return (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-}
-
-func failure(_ body: () throws -> Void) -> ObjectStoreError? {
-    do {
-        try body()
-        return nil
-    } catch {
-        return error as? ObjectStoreError
-    }
-}
-
 @Suite("every object store keeps the promises of the seam")
 struct StoreConformanceTests {
     @Test(
-        "an object is created once and keeps its first content", arguments: Implementation.allCases)
+        "an object is created once and keeps its first content",
+        arguments: Implementation.allCases)
     func createOnce(on implementation: Implementation) throws {
-        let opened = try implementation.open()
-        defer { withExtendedLifetime(opened) {} }
-        let store = opened.store
-        let body = pattern(300_000)
-        #expect(try store.putIfAbsent("a/b/object", body) == .created)
-        #expect(try store.putIfAbsent("a/b/object", [1]) == .exists)
-        #expect(try store.get("a/b/object", limit: 300_000) == body)
-        #expect(try store.head("a/b/object") == 300_000)
-        #expect(try store.putIfAbsent("empty", []) == .created)
-        #expect(try store.get("empty", limit: 0).isEmpty)
+        try implementation.check { try $0.createOnce() }
     }
 
     @Test("ranges and suffixes are exact", arguments: Implementation.allCases)
     func ranges(on implementation: Implementation) throws {
-        let opened = try implementation.open()
-        defer { withExtendedLifetime(opened) {} }
-        let store = opened.store
-        let body = pattern(10_000)
-        _ = try store.putIfAbsent("k", body)
-        for (offset, count) in [(0, 1), (4096, 4096), (9_999, 1), (10_000, 0), (0, 10_000)] {
-            var bytes = [UInt8](repeating: 0, count: count)
-            try bytes.withUnsafeMutableBytes {
-                try store.get("k", at: UInt64(offset), into: $0)
-            }
-            #expect(bytes == Array(body[offset..<offset + count]))
-        }
-        var bytes = [UInt8](repeating: 0, count: 2)
-        let error = failure {
-            try bytes.withUnsafeMutableBytes { try store.get("k", at: 9_999, into: $0) }
-        }
-        guard case .damaged? = error else {
-            Issue.record("a read beyond the end gave \(String(describing: error))")
-            return
-        }
-        #expect(try store.getSuffix("k", count: 64) == Array(body.suffix(64)))
-        #expect(try store.getSuffix("k", count: 20_000) == body)
+        try implementation.check { try $0.ranges() }
     }
 
     @Test(
         "an absent key is not found, and too large an object is refused",
         arguments: Implementation.allCases)
     func absence(on implementation: Implementation) throws {
-        let opened = try implementation.open()
-        defer { withExtendedLifetime(opened) {} }
-        let store = opened.store
-        _ = try store.putIfAbsent("folder/object", [1, 2, 3])
-        for key in ["none", "folder", "folder/none", "folder/object/below"] {
-            #expect(failure { _ = try store.get(key, limit: 10) } == .notFound(key: key))
-            #expect(failure { _ = try store.getSuffix(key, count: 1) } == .notFound(key: key))
-            #expect(try store.head(key) == nil)
-        }
-        guard case .refused? = failure({ _ = try store.get("folder/object", limit: 2) }) else {
-            Issue.record("a limit was not kept")
-            return
-        }
+        try implementation.check { try $0.absence() }
     }
 
     @Test("bad keys are refused before anything happens", arguments: Implementation.allCases)
     func badKeys(on implementation: Implementation) throws {
-        let opened = try implementation.open()
-        defer { withExtendedLifetime(opened) {} }
-        let store = opened.store
-        let long = String(repeating: "a/", count: 300) + "b"
-        for key in ["", "/a", "a/", "a//b", ".", "a/../b", "a b", "ä", "a+b", "a\u{0}", long] {
-            for call in [
-                { _ = try store.putIfAbsent(key, [1]) }, { _ = try store.get(key, limit: 1) },
-                { try store.delete([key]) },
-            ] {
-                guard case .refused? = failure(call) else {
-                    Issue.record("\(key) was taken")
-                    return
-                }
-            }
-        }
-        #expect(try store.listAll(prefix: "").isEmpty)
+        try implementation.check { try $0.badKeys() }
     }
 
     @Test(
         "keys are listed in byte order, whatever the prefix and page size",
         arguments: Implementation.allCases)
     func listing(on implementation: Implementation) throws {
-        let opened = try implementation.open()
-        defer { withExtendedLifetime(opened) {} }
-        let store = opened.store
-        let keys = [
-            "a", "b-c", "b.d", "b/-", "b/c-e/x", "b/c.f", "b/c/d", "b/c/e/f", "b/c0", "b0",
-            "ba/x", "volumes/v/commits/~1", "volumes/v/commits/~0",
-            ".dot/x", "~t", "Z/z",
-        ]
-        for (index, key) in keys.enumerated() {
-            _ = try store.putIfAbsent(key, [UInt8](repeating: 0, count: index))
-        }
-        let entries = keys.enumerated().map {
-            ListPage.Entry(key: $0.element, bytes: UInt64($0.offset))
-        }.sorted { Array($0.key.utf8).lexicographicallyPrecedes(Array($1.key.utf8)) }
-        #expect(try store.listAll(prefix: "") == entries)
-        for prefix in ["b", "b/", "b/c", "b/c/", "b/c-", "volumes/v/commits/", "none/", "none"] {
-            let expected = entries.filter { $0.key.hasPrefix(prefix) }
-            for limit in [1, 2, 3, 100] {
-                var all: [ListPage.Entry] = []
-                var page = try store.list(prefix: prefix, after: nil, limit: limit)
-                all += page.entries
-                while page.isTruncated, let last = all.last {
-                    page = try store.list(prefix: prefix, after: last.key, limit: limit)
-                    all += page.entries
-                    #expect(page.entries.count <= limit && !page.entries.isEmpty)
-                }
-                #expect(all == expected, "prefix \(prefix) limit \(limit)")
-            }
-            // Starting points that are no keys themselves.
-            for after in ["b", "b-", "b/", "b/c", "b/c/", "b/c~", "~~", "0"] {
-                let page = try store.list(prefix: prefix, after: after, limit: 1000)
-                #expect(
-                    page.entries == expected.filter { $0.key > after }, "\(prefix) \(after)")
-            }
-        }
+        try implementation.check { try $0.listing() }
     }
 
     @Test(
         "deleting frees the key, and deleting what is absent succeeds",
         arguments: Implementation.allCases)
     func deletion(on implementation: Implementation) throws {
-        let opened = try implementation.open()
-        defer { withExtendedLifetime(opened) {} }
-        let store = opened.store
-        _ = try store.putIfAbsent("a/1", [1])
-        _ = try store.putIfAbsent("a/2", [2])
-        _ = try store.putIfAbsent("b/c/3", [3])
-        try store.delete(["a/1", "none", "b/c/3", "b/c", "a/1/x"])
-        try store.delete([])
-        #expect(try store.listAll(prefix: "").map(\.key) == ["a/2"])
-        #expect(try store.putIfAbsent("a/1", [9]) == .created)
-        #expect(try store.putIfAbsent("b/c/3", [9]) == .created)
-        #expect(try store.get("a/1", limit: 1) == [9])
+        try implementation.check { try $0.deletion() }
     }
 
     @Test("of eight racing creators of a key one wins", arguments: Implementation.allCases)
     func racing(on implementation: Implementation) throws {
-        let opened = try implementation.open()
-        defer { withExtendedLifetime(opened) {} }
-        let store = opened.store
-        for round in 0..<20 {
-            let winners = Lock<[UInt8]>([])
-            let threads = try RacingThreads(count: 8) { index in
-                let body = [UInt8](repeating: UInt8(index), count: 5000)
-                if try store.putIfAbsent("race/\(round)/key", body) == .created {
-                    winners.withLock { $0.append(UInt8(index)) }
-                }
-            }
-            try threads.join()
-            let won = winners.withLock { $0 }
-            #expect(won.count == 1)
-            let content = try store.get("race/\(round)/key", limit: 5000)
-            #expect(content == [UInt8](repeating: won.first ?? 99, count: 5000))
-        }
+        try implementation.check { try $0.racing() }
     }
 
     @Test("the probe accepts it for writing and leaves nothing", arguments: Implementation.allCases)
     func probing(on implementation: Implementation) throws {
-        let opened = try implementation.open()
-        defer { withExtendedLifetime(opened) {} }
-        let store = opened.store
-        var random = SplitMix64(seed: 5)
-        #expect(try StoreProbe.run(store, random: &random) == .readWrite)
-        #expect(try store.listAll(prefix: "").isEmpty)
+        try implementation.check { try $0.probing() }
     }
 }

@@ -6,6 +6,7 @@
 import HostIO
 import ObjectStore
 import Primitives
+import StoreConformance
 import Synchronization
 import Testing
 
@@ -180,6 +181,16 @@ struct WrapperTests {
         #expect(store.counts == expected)
     }
 
+    @Test("a batch of deletes costs what the store takes for it", arguments: [1, 3, 1000])
+    func batches(keysMax: Int) throws {
+        let store = CountingStore(CountingStore(MemoryStore(deleteBatchMax: keysMax)))
+        try store.delete([])
+        #expect(store.counts.deletes == 0)
+        try store.delete((0..<1001).map { "k/\($0)" })
+        let expected = UInt64((1001.0 / Double(keysMax)).rounded(.up))
+        #expect(store.counts.deletes == expected && store.base.counts.deletes == expected)
+    }
+
     @Test("a store that overwrites, hides or forbids is found out by the probe")
     func probe() throws {
         var random = SplitMix64(seed: 1)
@@ -209,6 +220,7 @@ private struct LyingStore: ObjectStore {
     let trait: Trait
     let base = MemoryStore()
     var url: String { base.url }
+    var deleteBatchMax: Int { base.deleteBatchMax }
 
     init(_ trait: Trait) { self.trait = trait }
 

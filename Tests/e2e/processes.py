@@ -57,7 +57,8 @@ def settings():
                           ("[commit]\nmax_age_secs = -1\n", ["max_age_secs"]),
                           ("[commit]\ncodec = \"rar\"\n", ["codec", "lz4"]),
                           ("[policy]\ndurability = \"peer\"\n", ["durability", "not built"]),
-                          ("[storage]\nurl = \"s3://b/p\"\n", ["s3", "not built"]),
+                          ("[storage]\nurl = \"gs://b/p\"\n", ["gs://", "not built"]),
+                          ("[storage]\nurl = \"s3://B/p\"\n", ["no bucket's name"]),
                           ("nonsense\n", ["martlet.toml"])):
         path = f"{daemon.directory}/martlet.toml"
         with open(path, "w") as file:

@@ -34,6 +34,9 @@ public struct Configuration: Equatable, Sendable {
         public var requestTimeoutSecs: Int64 = 60
         public var maxUploads: Int64 = 4
         public var maxDownloads: Int64 = 16
+        public var caFile = ""
+        public var proxy = ""
+        public var readonly = false
     }
 
     public struct NBD: Equatable, Sendable {
@@ -85,6 +88,8 @@ public struct Configuration: Equatable, Sendable {
         public var accessKeyID = ""
         public var secretAccessKey = ""
         public var sessionToken = ""
+        public var profile = ""
+        public var anonymous = false
     }
 
     public struct Azure: Equatable, Sendable {
@@ -107,6 +112,9 @@ public struct Configuration: Equatable, Sendable {
     public var gcp = GCP()
     /// Exports that the daemon makes sure of at start, as if each had been PUT.
     public var exports: [ExportSetting] = []
+    /// The variables that clients of clouds look at, as the loader found them. No settings of ours:
+    /// never shown.
+    public var cloudEnvironment: [String: String] = [:]
 
     public init() {}
 

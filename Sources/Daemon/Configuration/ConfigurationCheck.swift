@@ -4,12 +4,15 @@
 // The rules that one key alone cannot check: addresses, URLs, and how settings fit one another.
 
 private import AdminAPI
+private import ObjectStoreCloud
 internal import Primitives
 
 extension Configuration {
     /// Refuses, by name, what cannot work together or cannot be understood.
     func check() throws(UserError) {
-        _ = try StoreLocation(parsing: storage.url)
+        if case .s3(let location) = try StoreLocation(parsing: storage.url) {
+            try S3Store.check(location, settings: s3Settings)
+        }
         guard !cache.dir.isEmpty else {
             throw Self.refusal("cache.dir is empty", remedy: "name a folder")
         }

@@ -45,29 +45,43 @@ extension Configuration {
     private static let storageKeys: [SettingKey<Configuration>] = [
         .text(
             "storage", "url", \.storage.url,
-            "The store: \"file:///path\", a folder; \"file://./path\" starts at the working one."),
-        .text("storage", "endpoint", \.storage.endpoint, "Address of an S3-compatible service.")
-            .awaiting("the s3:// store"),
-        .text("storage", "region", \.storage.region, "Region of the bucket.")
-            .awaiting("the s3:// store"),
+            "The store: \"s3://bucket/prefix\", or \"file:///path\", a folder; \"file://./path\" "
+                + "starts at the working one."),
+        .text(
+            "storage", "endpoint", \.storage.endpoint,
+            "Address of an S3-compatible service, http://HOST:PORT or https://HOST; empty for "
+                + "Amazon's."),
+        .text(
+            "storage", "region", \.storage.region,
+            "Region of the bucket; empty for AWS_REGION, or what the store names."),
         .boolean(
             "storage", "path_style", \.storage.pathStyle,
-            "Name the bucket in the path, not the host."
-        ).awaiting("the s3:// store"),
+            "Name the bucket in the path, not the host; always so where the endpoint is an IP "
+                + "address or localhost."),
         .integer(
             "storage", "connect_timeout_secs", \.storage.connectTimeoutSecs, 1...600,
-            "Seconds until a connection attempt to the store is given up."
-        ).awaiting("the s3:// store"),
+            "Seconds until a connection attempt to the store is given up."),
         .integer(
             "storage", "request_timeout_secs", \.storage.requestTimeoutSecs, 1...3600,
-            "Seconds until a request to the store is given up."
-        ).awaiting("the s3:// store"),
+            "Seconds until a request to the store is given up; one more for each 256 KiB."),
         .integer(
             "storage", "max_uploads", \.storage.maxUploads, 1...64,
-            "Commits that pack and upload at one time, over all volumes."),
+            "Commits that pack and upload, and uploads to the store, at one time, over all "
+                + "volumes."),
         .integer(
             "storage", "max_downloads", \.storage.maxDownloads, 1...256,
             "Fetches from the store at one time, over all volumes."),
+        .text(
+            "storage", "ca_file", \.storage.caFile,
+            "Certificates (PEM) that are trusted for the store beside the system's."),
+        .text(
+            "storage", "proxy", \.storage.proxy,
+            "HTTP proxy for the store, http://[USER:PASSWORD@]HOST:PORT; \"none\" for none; empty "
+                + "for HTTPS_PROXY and NO_PROXY.", secret: true),
+        .boolean(
+            "storage", "readonly", \.storage.readonly,
+            "Claim nothing and write nothing to the store; without credentials requests go out "
+                + "unsigned, as public buckets take them."),
     ]
 
     private static let serverKeys: [SettingKey<Configuration>] = [
@@ -164,12 +178,13 @@ extension Configuration {
     ]
 
     private static let credentialKeys: [SettingKey<Configuration>] = [
-        .text("aws", "access_key_id", \.aws.accessKeyID, "Access key id.", secret: true)
-            .awaiting("the s3:// store"),
-        .text("aws", "secret_access_key", \.aws.secretAccessKey, "Secret key.", secret: true)
-            .awaiting("the s3:// store"),
-        .text("aws", "session_token", \.aws.sessionToken, "Session token.", secret: true)
-            .awaiting("the s3:// store"),
+        .text("aws", "access_key_id", \.aws.accessKeyID, "Access key id.", secret: true),
+        .text("aws", "secret_access_key", \.aws.secretAccessKey, "Secret key.", secret: true),
+        .text("aws", "session_token", \.aws.sessionToken, "Session token.", secret: true),
+        .text(
+            "aws", "profile", \.aws.profile,
+            "Profile of the shared credentials files; goes before the environment's keys."),
+        .boolean("aws", "anonymous", \.aws.anonymous, "Never sign requests."),
         .text("azure", "account", \.azure.account, "Storage account.")
             .awaiting("the az:// store"),
         .text("azure", "access_key", \.azure.accessKey, "Account key.", secret: true)

@@ -4,6 +4,7 @@
 // Lays defaults, file, environment and flags over one another, later ones winning, and refuses by
 // name whatever it does not know. Pure: the caller reads the file and the environment.
 
+import ObjectStoreCloud
 public import Primitives
 
 /// What the settings come from.
@@ -14,6 +15,7 @@ public struct ConfigurationSources: Sendable {
         public var cache: String?
         public var nbd: [String] = []
         public var api: [String] = []
+        public var readonly = false
         public init() {}
     }
 
@@ -39,6 +41,9 @@ public struct ConfigurationLoader {
         if let file = sources.file { try loader.apply(file: file.name, text: file.text) }
         try loader.applyEnvironment()
         try loader.apply(sources.flags)
+        loader.configuration.cloudEnvironment = sources.environment.filter {
+            S3Settings.variables.contains($0.key)
+        }
         try loader.configuration.check()
         return loader.configuration
     }
@@ -142,6 +147,7 @@ public struct ConfigurationLoader {
 
     private mutating func apply(_ flags: ConfigurationSources.Flags) throws(UserError) {
         if let store = flags.store { try apply("storage.url", text: store, flag: "--store") }
+        if flags.readonly { configuration.storage.readonly = true }
         if let cache = flags.cache { try apply("cache.dir", text: cache, flag: "--cache") }
         if !flags.nbd.isEmpty {
             for text in flags.nbd where Endpoint(parsing: text) == nil {

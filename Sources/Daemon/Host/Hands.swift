@@ -12,13 +12,15 @@ import Shard
 import VolumeEngine
 
 /// The store of the host, counted.
-typealias HostStore = CountingStore<DirectoryStore<HostDirectory>>
+typealias HostStore = CountingStore<LocatedStore>
 
-/// The store as the daemon uses it: retried, counted, in a folder.
-typealias DaemonStore = RetryingStore<HostStore, SystemClock, SystemRandom>
+/// The store as the daemon uses it: guarded, retried, counted.
+typealias DaemonStore = WriteGuard<RetryingStore<HostStore, SystemClock, SystemRandom>>
 
 /// The store as one volume uses it: counted for that volume too, each attempt a request.
-typealias VolumeStore = RetryingStore<CountingStore<HostStore>, SystemClock, SystemRandom>
+typealias VolumeStore = WriteGuard<
+    RetryingStore<CountingStore<HostStore>, SystemClock, SystemRandom>
+>
 
 /// All worker pools of a daemon.
 final class Hands: Sendable {

@@ -215,7 +215,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
             connections: sessions.connections(ofDevice: place.slot),
             writers: sessions.writers(ofDevice: place.slot),
             statistics: sessions.statistics(ofDevice: place.slot),
-            isLeaving: tenant.departure != nil, requests: tenant.worker.store.base.counts,
+            isLeaving: tenant.departure != nil, requests: tenant.worker.store.base.base.counts,
             openNanoseconds: now.nanoseconds(since: tenant.openedAt))
     }
 }

@@ -51,7 +51,11 @@ public struct Doctor: Sendable {
             if let detail { found["detail"] = .string(detail) }
         }
         do {
-            let store = try OfflineSource.store(url, "cannot examine the store")
+            let store = try OfflineSource.store(configuration, "cannot examine the store")
+            if configuration.storage.readonly {
+                try examineReading(store, say)
+                return found
+            }
             var random = SystemRandom()
             switch try StoreProbe.run(store, random: &random) {
             case .readWrite:
@@ -67,11 +71,25 @@ public struct Doctor: Sendable {
         } catch let error as UserError {
             say("absent", error.why)
             problems.append(error.why)
+        } catch ObjectStoreError.misconfigured(_, let detail, let remedy) {
+            say("misconfigured", detail)
+            problems.append("\(detail): \(remedy)")
         } catch {
             say("away", "\(error)")
             problems.append("the store does not answer: \(error)")
         }
         return found
+    }
+
+    /// Nothing is written: a repository that can be read and listed is all that is wanted.
+    private mutating func examineReading(
+        _ store: OfflineStore, _ say: (String, String?) -> Void
+    ) throws(ObjectStoreError) {
+        let key = RefKey.repository.text
+        let bytes = try store.head(key)
+        _ = try store.list(prefix: "refs/", after: nil, limit: 1)
+        say("read-only", "storage.readonly is set")
+        if bytes == nil { problems.append("there is no repository at \(store.url): no \(key)") }
     }
 
     private func measure(

@@ -10,19 +10,19 @@ import ObjectStore
 import Primitives
 
 /// The store of the offline tools: nothing is retried, so a failure is seen at once.
-typealias OfflineStore = DirectoryStore<HostDirectory>
+typealias OfflineStore = LocatedStore
 
 /// Bytes by file name or by key.
 public struct OfflineSource: Sendable {
     /// What cannot be done if a call fails.
     let what: String
     let argument: String
-    private let url: String
+    private let configuration: Configuration
 
-    /// `url`: the store, for an argument that is no file of this host.
-    public init(_ argument: String, verb: String, url: String) {
+    /// `configuration` names the store, for an argument that is no file of this host.
+    public init(_ argument: String, verb: String, configuration: Configuration) {
         self.argument = argument
-        self.url = url
+        self.configuration = configuration
         what = "cannot \(verb) \(argument)"
     }
 
@@ -30,24 +30,20 @@ public struct OfflineSource: Sendable {
     var isLocal: Bool { access(argument, F_OK) == 0 }
 
     func store() throws(UserError) -> OfflineStore {
-        try Self.store(url, what)
+        try Self.store(configuration, what)
     }
 
     /// Opens a store that is there; makes none.
-    static func store(_ url: String, _ what: String) throws(UserError) -> OfflineStore {
-        switch try StoreLocation(parsing: url) {
-        case .directory(let path):
-            var random = SystemRandom()
-            do throws(HostIOError) {
-                return DirectoryStore(
-                    root: try HostDirectory.open(path: path, create: false),
-                    token: Token.random(from: &random))
-            } catch {
-                throw UserError(
-                    .failed, what: what, why: "the store \(url) cannot be opened: \(error)",
-                    remedy: "name the store with --store or --config")
-            }
-        }
+    static func store(
+        _ configuration: Configuration, _ what: String
+    ) throws(UserError) -> OfflineStore {
+        let clock = SystemClock()
+        return try LocatedStore.open(
+            configuration, creates: false, what: what,
+            limits: configuration.hostLimits {
+                clock.sleep(nanoseconds: $0)
+                return true
+            })
     }
 
     /// The whole file or object.
@@ -66,7 +62,7 @@ public struct OfflineSource: Sendable {
             let directory = try HostDirectory.open(path: folder, create: false)
             if let bytes = try directory.readAll(name, limit: limit) { return bytes }
         } catch { throw local(error) }
-        throw absent(url)
+        throw absent(configuration.storage.url)
     }
 
     /// The folder of the file, and its name there.

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The Martlet authors
+#
+# The S3 client on real servers: its own suite (ObjectStoreCloudTests), run against each, and what
+# the binary says when a store is not as it should be. The suite must have been built.
+
+import json
+import os
+import re
+
+import stores
+from harness import MARTLET, ROOT, check, contains, equal, main, run, test
+
+
+def suite(server, bucket, words, **more):
+    """Runs the Swift suites whose names contain `words` on a server; how many tests ran."""
+    key, secret, _ = server.account
+    variables = {
+        **os.environ, "SWIFT_BACKTRACE": "enable=no", "MARTLET_TEST_S3_ENDPOINT": server.endpoint,
+        "MARTLET_TEST_S3_BUCKET": bucket, "MARTLET_TEST_S3_ACCESS_KEY_ID": key,
+        "MARTLET_TEST_S3_SECRET_ACCESS_KEY": secret, "MARTLET_TEST_S3_NAME": server.name, **more}
+    done = run("swift", "test", "--skip-build", "--filter", words, cwd=ROOT, env=variables,
+               timeout=900, check_status=False)
+    text = done.stdout + done.stderr
+    equal(done.returncode, 0, f"{words} on {server.name}: {text[-3000:]}")
+    return sum(int(count) for count in re.findall(r"Test run with (\d+) tests?", text))
+
+
+def settings(server, account=None):
+    key, secret, token = account or server.account
+    variables = {name: value for name, value in os.environ.items()
+                 if not name.startswith(("MARTLET", "AWS_"))}
+    variables.update(
+        SWIFT_BACKTRACE="enable=no", AWS_EC2_METADATA_DISABLED="true", HOME=os.getcwd(),
+        MARTLET_STORAGE_ENDPOINT=server.endpoint, MARTLET_STORAGE_REGION=stores.REGION)
+    if key:
+        variables.update(AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY=secret)
+    if token:
+        variables["AWS_SESSION_TOKEN"] = token
+    return variables
+
+
+def doctor(url, variables):
+    done = run(MARTLET, "doctor", "--json", "--store", url, "--cache", f"{os.getcwd()}/cache",
+               env=variables, check_status=False, timeout=120)
+    return json.loads(done.stdout)
+
+
+def refused_start(url, variables):
+    """What a daemon says that does not start on a store."""
+    place = os.getcwd()
+    done = run(MARTLET, "run", "--store", url, "--cache", f"{place}/cache", "--nbd",
+               f"unix:{place}/n", "--api", f"unix:{place}/a", env=variables, check_status=False,
+               timeout=120)
+    equal(done.returncode, 1, f"exit status: {done.stderr[-1000:]}")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("martlet: ")]
+    equal(len(lines), 1, f"messages: {done.stderr[-1000:]}")
+    check(lines[0].count(" : ") >= 2, f"not what, why, what to do: {lines[0]}")
+    return lines[0]
+
+
+@test("the client keeps every promise of the seam on RGW and on moto")
+def promises():
+    counts = []
+    for kind in ("rgw", "moto"):
+        server = stores.shared(kind)
+        counts.append(suite(server, server.make_bucket(f"client-{kind}"), "RealStoreTests"))
+    check(min(counts) >= 12, f"too few tests ran: {counts}")
+    return f"{counts[0]} and {counts[1]} tests"
+
+
+@test("nanio overwrites: the client, doctor and a daemon's start find it out and refuse it")
+def unfit():
+    server = stores.shared("nanio")
+    bucket = server.make_bucket("client-nanio")
+    equal(suite(server, bucket, "UnfitStoreTests", MARTLET_TEST_S3_UNFIT="1"), 1, "tests")
+    url, variables = f"s3://{bucket}/x", settings(server)
+    equal(doctor(url, variables)["store"]["access"], "unfit", "doctor")
+    contains(refused_start(url, variables), "a second create of one key succeeded", "the start")
+
+
+@test("doctor measures a store that is as it should be")
+def healthy():
+    server = stores.shared("rgw")
+    bucket = server.make_bucket("client-doctor")
+    found = doctor(f"s3://{bucket}/x", settings(server))["store"]
+    equal(found["access"], "read-write", found)
+    check(all(found[name] > 0 for name in ("put_us", "get_us", "list_us")), found)
+    equal(server.keys(bucket), [], "what doctor left")
+
+
+@test("wrong secret, unknown key, absent bucket and no credentials end a start with what to do")
+def refusals():
+    server = stores.shared("rgw")
+    bucket = server.make_bucket("client-refusals")
+    key, secret, _ = server.account
+    account = type(server.account)
+    cases = (
+        (bucket, account(key, "wrong", None), "SignatureDoesNotMatch", "correct the secret"),
+        (bucket, account("NOBODY", secret, None), "InvalidAccessKeyId", "access key id"),
+        ("no-such-bucket", account(key, secret, None), "NoSuchBucket", "create the bucket"),
+        (bucket, account(None, None, None), "no credentials", "aws.access_key_id"),
+    )
+    for name, who, why, remedy in cases:
+        said = refused_start(f"s3://{name}/x", settings(server, who))
+        contains(said, why, "the reason")
+        contains(said.rsplit(" : ", 1)[1], remedy, "the remedy")
+        check(secret not in said, "a secret was shown")
+
+
+if __name__ == "__main__":
+    main()
