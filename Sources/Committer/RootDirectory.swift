@@ -62,11 +62,13 @@ public struct RootDirectory<Storage: StorageDirectory>: Sendable {
     /// Reads the newest root and the pending commit behind it, and removes what a crash left over:
     /// temporary files, older roots, pending files that were promoted. Fails with `damagedLocal` if
     /// a file that matters does not decode: the caller must then look at the store before it
-    /// serves.
+    /// serves. What it returns is durable: who wrote it may have died before it had synced the
+    /// directory, and a root that is acted upon must not go back with the power.
     public func load() throws(CommitError) -> LocalRoots {
         var published: [UInt64] = []
         var pending: [UInt64] = []
         do throws(HostIOError) {
+            try directory.sync()
             for name in try directory.list() {
                 switch RootName(parsing: name) {
                 case .published(let sequence): published.append(sequence)

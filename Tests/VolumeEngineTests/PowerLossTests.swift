@@ -45,6 +45,39 @@ struct PowerLossTests {
         #expect(try disk.reboot().directory("other", create: false).list() == ["root"])
     }
 
+    @Test("folders that a killed process made and did not sync are durable when they are found")
+    func foundFolders() throws {
+        let disk = VolatileDisk(seed: 3)
+        let folder = try disk.root.directory("volume", create: true)
+        try disk.root.sync()
+        _ = try folder.directory("root", create: true)
+        _ = try folder.directory("journal", create: true)
+        disk.kill()
+        let found = try disk.reboot().directory("volume", create: false)
+        _ = try LocalVolume(volume: VolumeID(low: 1, high: 1), directory: found)
+        disk.crash(keeping: .none)
+        let names = try disk.reboot().directory("volume", create: false).list()
+        #expect(names == ["journal", "root"])
+    }
+
+    @Test("a root that a killed process left is durable when it is loaded")
+    func foundRoot() throws {
+        let rig = try EngineRig()
+        let roots = rig.host.local.roots
+        var commit = rig.root.commit
+        commit.sequence = CommitSequence(2)
+        try roots.writePending(CommitSequence(2), bytes: commit.encode())
+        rig.disk.cutNext(.directorySync, pathEnding: "/root")
+        #expect(throws: CommitError.self) { try roots.promote(CommitSequence(2)) }
+        rig.disk.kill()
+        for _ in 0..<2 {
+            let folder = try rig.disk.reboot().directory("volume", create: false)
+            let found = try RootDirectory(volumeDirectory: folder).load()
+            #expect(found.current?.commit.sequence == CommitSequence(2))
+            rig.disk.crash(keeping: .none)
+        }
+    }
+
     @Test("a commit goes to the store only after its cut is durable in the journal")
     func cutIsSynced() throws {
         let rig = try EngineRig()
