@@ -109,7 +109,8 @@ struct GuestHistory {
     }
 
     /// Looks for the latest k in `bounds` that explains `content` (sectors in order, possibly fewer
-    /// or more than the model has: those past its end must be zeros).
+    /// or more than the model has: those past its end must be zeros, and those that the disk lacks
+    /// were never written, because the grow before it was lost too).
     func judge(_ content: [Stamp], bounds: ClosedRange<UInt64>) -> Verdict {
         var low = bounds.lowerBound
         var high = bounds.upperBound
@@ -129,7 +130,7 @@ struct GuestHistory {
             }
         }
         let zeros = content.indices.filter { content[$0] == .zeros && $0 < sectors }
-        return latestIndex(low...high, zeros: zeros)
+        return latestIndex(low...high, zeros: zeros + Array(min(content.count, sectors)..<sectors))
     }
 
     private func latestIndex(_ range: ClosedRange<UInt64>, zeros: [Int]) -> Verdict {

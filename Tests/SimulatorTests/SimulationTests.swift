@@ -35,7 +35,9 @@ struct SimulationTests {
     /// 541: a crash between the two names of a rename left no local root.
     /// 671: a folder whose maker was killed before it synced the name was never synced.
     /// 989: a sync failed, the process was killed, and the pages it dropped passed for durable.
-    static let seeds: [UInt64] = [1, 19, 56, 91, 129, 541, 671, 989]
+    /// 6513: a root found after a kill went back with the power, and its pending name was gone.
+    /// 8947: the model kept a write behind the end of a disk whose grow was lost.
+    static let seeds: [UInt64] = [1, 19, 56, 91, 129, 541, 671, 989, 6513, 8947]
 
     @Test("seeds that once failed hold", arguments: seeds)
     func regressions(seed: UInt64) throws {
