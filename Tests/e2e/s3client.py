@@ -1,29 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 The Martlet authors
 #
-# The S3 client on real servers: its own suite (ObjectStoreCloudTests), run against each, and what
-# the binary says when a store is not as it should be. The suite must have been built.
+# What `martlet doctor` and a daemon's start say of a store, as it should be and not. The client's own
+# suite is Tests/stores/run's.
 
 import json
 import os
-import re
 
 import stores
-from harness import MARTLET, ROOT, check, contains, equal, main, run, test
-
-
-def suite(server, bucket, words, **more):
-    """Runs the Swift suites whose names contain `words` on a server; how many tests ran."""
-    key, secret, _ = server.account
-    variables = {
-        **os.environ, "SWIFT_BACKTRACE": "enable=no", "MARTLET_TEST_S3_ENDPOINT": server.endpoint,
-        "MARTLET_TEST_S3_BUCKET": bucket, "MARTLET_TEST_S3_ACCESS_KEY_ID": key,
-        "MARTLET_TEST_S3_SECRET_ACCESS_KEY": secret, "MARTLET_TEST_S3_NAME": server.name, **more}
-    done = run("swift", "test", "--skip-build", "--filter", words, cwd=ROOT, env=variables,
-               timeout=900, check_status=False)
-    text = done.stdout + done.stderr
-    equal(done.returncode, 0, f"{words} on {server.name}: {text[-3000:]}")
-    return sum(int(count) for count in re.findall(r"Test run with (\d+) tests?", text))
+from harness import MARTLET, check, contains, equal, main, run, test
 
 
 def settings(server, account=None):
@@ -59,21 +44,10 @@ def refused_start(url, variables):
     return lines[0]
 
 
-@test("the client keeps every promise of the seam on RGW and on moto")
-def promises():
-    counts = []
-    for kind in ("rgw", "moto"):
-        server = stores.shared(kind)
-        counts.append(suite(server, server.make_bucket(f"client-{kind}"), "RealStoreTests"))
-    check(min(counts) >= 12, f"too few tests ran: {counts}")
-    return f"{counts[0]} and {counts[1]} tests"
-
-
-@test("nanio overwrites: the client, doctor and a daemon's start find it out and refuse it")
+@test("nanio overwrites: doctor and a daemon's start find it out and refuse it")
 def unfit():
     server = stores.shared("nanio")
     bucket = server.make_bucket("client-nanio")
-    equal(suite(server, bucket, "UnfitStoreTests", MARTLET_TEST_S3_UNFIT="1"), 1, "tests")
     url, variables = f"s3://{bucket}/x", settings(server)
     equal(doctor(url, variables)["store"]["access"], "unfit", "doctor")
     contains(refused_start(url, variables), "a second create of one key succeeded", "the start")
