@@ -30,6 +30,9 @@ struct BlockWalk<Store: ObjectStore> {
     private var contents: [FramePointer: FetchBuffer] = [:]
     /// Whole older blocks that lie under deltas and were in the cache.
     private var bases: [Hash128: CachedBlock] = [:]
+    /// By place in `wanted`: what of the last round came damaged.
+    private var damaged: [Int: FetchError] = [:]
+    /// Another reason why something does not come.
     private var failure: FetchError?
     /// What was asked for and holds data.
     private(set) var found: [BlockIndex: CachedBlock] = [:]
@@ -58,11 +61,19 @@ struct BlockWalk<Store: ObjectStore> {
         }
     }
 
-    /// GETs what is wanted and puts the blocks together.
+    /// GETs what is wanted and puts the blocks together. What comes damaged is asked for again: it
+    /// may have been harmed on its way.
     mutating func fetch() throws(FetchError) {
-        if !wanted.isEmpty { try read(planRanges(try locate())) }
+        if !wanted.isEmpty {
+            var rest = try locate()
+            for _ in 0..<FetchLimits.damagedTriesMax where !rest.isEmpty {
+                damaged = [:]
+                try read(planRanges(rest))
+                rest = rest.filter { damaged[$0.tag] != nil }
+            }
+        }
         for block in missing { assemble(block) }
-        if let failure { throw failure }
+        if let failure = failure ?? damaged.min(by: { $0.key < $1.key })?.value { throw failure }
     }
 
     /// A whole block under deltas may be cached on its own: another volume shares it.
@@ -121,20 +132,20 @@ struct BlockWalk<Store: ObjectStore> {
             let start = Int(member.offset - range.offset)
             let bytes = UnsafeRawBufferPointer(
                 rebasing: buffer.bytes[start..<(start + Int(member.length))])
-            decode(wanted[member.tag], from: bytes, key: key)
+            decode(member.tag, from: bytes, key: key)
         }
     }
 
     private mutating func decode(
-        _ frame: FramePointer, from bytes: UnsafeRawBufferPointer, key: String
+        _ tag: Int, from bytes: UnsafeRawBufferPointer, key: String
     ) {
+        let frame = wanted[tag]
         let content = FetchBuffer(byteCount: frame.mask.count * Limits.grainBytes)
         do throws(FormatError) {
             try Frame.decode(
                 bytes, pointer: frame, grains: root.grainsPerBlock, into: content.bytes)
         } catch {
-            failure =
-                failure ?? .damaged(key: key, detail: "frame at \(frame.offset): \(error)")
+            damaged[tag] = .damaged(key: key, detail: "frame at \(frame.offset): \(error)")
             return
         }
         contents[frame] = content

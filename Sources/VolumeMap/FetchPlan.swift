@@ -16,6 +16,9 @@ enum FetchLimits {
     static let rangeBytesMax: UInt64 = 8 << 20 | 64 << 10
     /// Bytes of a map node or table page: a pointer that claims more is damaged.
     static let nodeBytesMax = 4 << 20
+    /// GETs of what comes damaged: memory and lines between the store and here flip bits, and then
+    /// the next answer is whole.
+    static let damagedTriesMax = 4
 }
 
 /// Bytes of a pack that are wanted, with the caller's number for them.

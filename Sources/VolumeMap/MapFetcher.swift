@@ -182,15 +182,21 @@ public struct MapFetcher<Store: ObjectStore>: Sendable {
             throw .damaged(key: key, detail: "a member of \(extent.length) bytes")
         }
         let buffer = FetchBuffer(byteCount: Int(extent.length))
-        do throws(ObjectStoreError) {
-            try store.get(key, at: UInt64(extent.offset), into: buffer.bytes)
-        } catch { throw FetchError(error) }
-        meter.addGet(bytes: extent.length)
         let bytes = UnsafeRawBufferPointer(buffer.bytes)
-        do throws(FormatError) { try check(bytes) } catch {
-            throw .damaged(key: key, detail: "at \(extent.offset): \(error)")
+        var damage: FormatError?
+        for _ in 0..<FetchLimits.damagedTriesMax {
+            do throws(ObjectStoreError) {
+                try store.get(key, at: UInt64(extent.offset), into: buffer.bytes)
+            } catch { throw FetchError(error) }
+            meter.addGet(bytes: extent.length)
+            do throws(FormatError) { try check(bytes) } catch {
+                damage = error
+                continue
+            }
+            return cache.insert(hash, bytes)
         }
-        return cache.insert(hash, bytes)
+        let detail = damage.map { "\($0)" } ?? ""
+        throw .damaged(key: key, detail: "at \(extent.offset): \(detail)")
     }
 }
 

@@ -97,6 +97,23 @@ struct MapFetcherTests {
         #expect(client.isCached(1, bench.content(1)))
     }
 
+    @Test("what was harmed on its way is asked for again: nodes, and of frames only those")
+    func harmedOnTheWay() throws {
+        var bench = MapBench()
+        for block in 0..<4 as Range<UInt64> { bench.put(block) }
+        let root = try bench.seal(blocks: 1024)
+        let client = MapClient(store: bench.store, root: root)
+        bench.store.inject(StoreFault(.flipped, operation: .get, times: 3))
+        let map = try client.gets { try $0.bringMap(for: blocks([0]), of: root) }
+        bench.store.heal()
+        #expect(map == 4)
+        bench.store.inject(StoreFault(.flipped, operation: .get, times: 3))
+        #expect(try client.gets { try $0.bring(blocks(0..<4), of: root) } == 4)
+        for block in 0..<4 as Range<UInt64> {
+            #expect(client.isCached(block, bench.content(block)))
+        }
+    }
+
     @Test("a store that goes away between two requests loses nothing that came")
     func away() throws {
         var bench = MapBench(packs: 2)
