@@ -153,9 +153,9 @@ class Connection:
             raise OSError(error, "flush")
 
 
-def read_all(path, export, step=8 << 20):
+def read_all(path, export, step=8 << 20, timeout=60):
     """The whole content of an export."""
-    with Connection(path, export) as connection:
+    with Connection(path, export, timeout=timeout) as connection:
         parts = [
             connection.read(at, min(step, connection.size - at))
             for at in range(0, connection.size, step)]

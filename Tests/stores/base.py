@@ -180,10 +180,10 @@ class Server:
                 raise RuntimeError(f"{self.name}: {what}: not in time")
             time.sleep(0.05)
 
-    def answers(self):
-        """True if something on our port speaks HTTP, whatever it says."""
+    def answers(self, endpoint=None):
+        """True if something on our port, or there, speaks HTTP, whatever it says."""
         try:
-            with urllib.request.urlopen(self.endpoint + "/", timeout=5):
+            with urllib.request.urlopen((endpoint or self.endpoint) + "/", timeout=5):
                 return True
         except urllib.error.HTTPError:
             return True

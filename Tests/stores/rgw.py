@@ -129,6 +129,16 @@ class Rgw(Server):
     def _gateway_command(self):
         return [program("radosgw"), "-c", self.configuration, "-f", "-n", "client.rgw"]
 
+    def start_another(self, environment):
+        """Another gateway to the same buckets, with these variables; its endpoint. Not logged."""
+        port = free_port()
+        self.spawn(f"gateway.{port}", [
+            *self._gateway_command(), f"--rgw_frontends=beast endpoint=127.0.0.1:{port}",
+            f"--log_file={self.directory}/gateway.{port}.log"], environment)
+        endpoint = f"http://127.0.0.1:{port}"
+        self.wait_for(lambda: self.answers(endpoint), "no answer of another gateway", 60)
+        return endpoint
+
     # MARK: Accounts
 
     def make_user(self, name, account=None):
