@@ -27,7 +27,8 @@ final class BeatBook: Sendable {
 
 extension ControlPlane {
     /// Says in the store what this node serves for writing; takes that back when it is nothing.
-    /// Call every minute or so, and after a claim. A node whose volumes have no client and nothing
+    /// Call every minute or so. A claim is told of by the next beat, so that a volume whose host
+    /// died young can be taken over unforced. A node whose volumes have no client and nothing
     /// unpublished asks nothing of the store: its beat goes stale, and nobody's write is at risk.
     public func beat() throws(UserError) {
         try beats.writing.withLock(["beat"]) { () throws(UserError) in
