@@ -4,6 +4,7 @@
 // One request to S3: what it asks for, and how it becomes a signed HTTP call.
 
 import Crypto
+import FoundationEssentials
 import NIOHTTP1
 
 /// What is asked, apart from where and by whom.
@@ -43,7 +44,7 @@ struct S3Request {
         guard let body, !hasContentMD5 else { return }
         var digest = Insecure.MD5()
         digest.update(bufferPointer: body)
-        headers.append((name: "content-md5", value: Base64.encode(Array(digest.finalize()))))
+        headers.append((name: "content-md5", value: Data(digest.finalize()).base64EncodedString()))
     }
 
     /// The HTTP call, signed if there are credentials. `seconds`: the time, since 1970.
@@ -75,25 +76,5 @@ struct S3Request {
         return HTTPCall(
             method: method, url: url, headers: sent, body: body,
             deadlineSeconds: deadlineSeconds)
-    }
-}
-
-enum Base64 {
-    private static let digits = Array(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    static func encode(_ bytes: [UInt8]) -> String {
-        var text: [UInt8] = []
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[start..<min(start + 3, bytes.count)]
-            var word = group.reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-            word <<= 8 * UInt32(3 - group.count)
-            for index in 0..<4 {
-                text.append(
-                    index <= group.count
-                        ? digits[Int(word >> UInt32(18 - 6 * index)) & 63] : UInt8(ascii: "="))
-            }
-        }
-        return String(decoding: text, as: UTF8.self)
     }
 }
