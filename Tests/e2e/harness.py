@@ -178,7 +178,7 @@ class Daemon:
     _names = 0
 
     def __init__(self, name=None, store=None, environment=None, config=None, machine_id=None,
-                 arguments=()):
+                 arguments=(), network=None):
         Daemon._names += 1
         name = name or f"d{Daemon._names}"
         self.directory = os.path.join(os.getcwd(), name)
@@ -193,6 +193,8 @@ class Daemon:
         self.config = config
         self.machine_id = machine_id or this_machine()
         self.arguments = list(arguments)
+        # The path of a network namespace to live in; its sockets are files, and reached all the same.
+        self.network = network
         self.process = None
         self.starts = 0
         Daemon.all.append(self)
@@ -237,6 +239,8 @@ class Daemon:
     def _prepare_child(self):
         os.setsid()
         die_with_parent()
+        if self.network:
+            enter_network(self.network)
         if self.machine_id:
             pretend_machine(self.machine_id, self.directory)
 
@@ -396,6 +400,13 @@ def pretend_machine(machine_id, directory):
         os._exit(126)
     libc.mount(b"none", b"/", None, recursive | private, None)
     if libc.mount(source.encode(), target.encode(), None, bind, None) != 0:
+        os._exit(126)
+
+
+def enter_network(path):
+    """In a child before exec."""
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if libc.setns(namespace, 0x40000000) != 0:
         os._exit(126)
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 The Martlet authors
 #
-# The store is away for longer than the cache has room: refusals, then silence, while guests write,
-# flush and ask for snapshots. With `pause` no error reaches them, and afterwards everything is
-# published once.
+# The store is away for longer than the cache has room: refusals, then no packet that passes, while
+# guests write, flush and ask for snapshots. With `pause` no error reaches them, and afterwards
+# everything is published once.
 
+import random
 import threading
 import time
 
@@ -14,7 +15,7 @@ import stores
 from harness import KIB, MIB, check, equal, main, note, test, wait_until
 from s3world import Place
 from stamps import Disk, Swarm
-import random
+from wires import Wire
 
 PAUSE = {
     "MARTLET_COMMIT_MAX_AGE_SECS": "1", "MARTLET_COMMIT_MAX_JOURNAL_MB": "16",
@@ -46,13 +47,13 @@ class Snapshots(threading.Thread):
 def sit_out(seconds, disturb, restore):
     """Load while the store is disturbed in turn, then without; the disk, and what was seen."""
     place = Place(stores.shared("rgw"))
-    with stores.HAProxy("haproxy", place.server) as front:
-        daemon = place.behind(front).daemon(environment=PAUSE).start()
+    with Wire() as wire, stores.HAProxy("haproxy", place.server, wire.address) as front:
+        daemon = place.behind(front).daemon(environment=PAUSE, network=wire.network).start()
         disk = Disk("disk", 64 * MIB)
         volume = daemon.create("disk", disk.size)["volume"]
         snapshots = Snapshots(daemon, "disk")
         began = time.monotonic()
-        phases = iter([(2.0, lambda: None), *((seconds, lambda d=d: d(front)) for d in disturb)])
+        phases = iter([(2.0, lambda: None), *((seconds, lambda d=d: d(front, wire)) for d in disturb)])
         state = {"until": 0.0, "full": 0, "over": False}
 
         def should_stop():
@@ -61,7 +62,7 @@ def sit_out(seconds, disturb, restore):
                 return state["over"]
             phase = next(phases, None)
             if phase is None:
-                restore(front)
+                restore(front, wire)
                 state["over"] = True
             else:
                 state["until"] = now + phase[0]
@@ -115,14 +116,14 @@ class Watcher(threading.Thread):
             time.sleep(0.2)
 
 
-@test("503s, then silence, under load beyond the cache's room: no error, one chain, exact content")
+@test("503s, then dropped packets, under load beyond the cache's room: no error, one chain, exact content")
 def refusals_then_silence():
     # The full time, a minute each, with --seconds 200.
     seconds = harness.SECONDS * 0.3
     note(f"seed {harness.SEED}; {seconds:.0f} s each")
     disk, snapshots, watcher, took, head, orphans, refused, _ = sit_out(
-        seconds, [lambda front: front.fail(http503=1), lambda front: front.fail(drop=1)],
-        lambda front: front.fail())
+        seconds, [lambda front, wire: front.fail(http503=1), lambda front, wire: wire.cut()],
+        lambda front, wire: (front.fail(), wire.mend()))
     check(took >= 2 * seconds, f"it took {took:.0f} s")
     check(len(refused) > 3, f"only {len(refused)} requests met the faults")
     check(watcher.was_unready, "/health/ready was never 503")

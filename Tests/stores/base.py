@@ -100,6 +100,7 @@ class Server:
     """One server. `start()` returns when it answers; `stop()` ends it and removes its folder."""
 
     name = "server"
+    address = "127.0.0.1"
     # The account that owns the buckets.
     account = Account("MARTLETTESTKEY", "martlet-test-secret-0123456789")
 
@@ -111,7 +112,7 @@ class Server:
 
     @property
     def endpoint(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     @property
     def log_path(self):

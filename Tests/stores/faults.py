@@ -32,7 +32,7 @@ defaults
   timeout http-keep-alive 60s
   log-format "%{{+Q}}r %ST"
 frontend front
-  bind 127.0.0.1:{port}
+  bind {address}:{port}
   http-request set-var(txn.drop) str(drop),map_str_int({map},0)
   http-request set-var(txn.503) str(503),map_str_int({map},0)
   http-request set-var(txn.500) str(500),map_str_int({map},0)
@@ -51,8 +51,9 @@ class HAProxy(Server):
     name = "haproxy"
     LINE = re.compile(r'^"([A-Z]+) (\S+) HTTP/[\d.]+" (-?\d+)')
 
-    def __init__(self, directory, upstream):
+    def __init__(self, directory, upstream, address="127.0.0.1"):
         super().__init__(directory)
+        self.address = address
         self.upstream = upstream
         self.account = upstream.account
         # Paths of sockets are short.
@@ -69,7 +70,7 @@ class HAProxy(Server):
         path = f"{self.directory}/haproxy.cfg"
         with open(path, "w") as file:
             file.write(HAPROXY.format(
-                socket=self.socket, port=self.port, map=self.map,
+                socket=self.socket, address=self.address, port=self.port, map=self.map,
                 upstream=f"127.0.0.1:{self.upstream.port}"))
         self.spawn("haproxy", [program("haproxy"), "-db", "-f", path])
         self.wait_for(self.answers, "no answer on its port")
