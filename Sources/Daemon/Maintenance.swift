@@ -124,16 +124,22 @@ final class Maintenance: Sendable {
         }
     }
 
-    /// From 90 % of the budget on the volumes with most journal commit, whatever their age.
+    /// Tells of a disk that is full. From 90 % of the budget on the volumes with most journal commit,
+    /// whatever their age.
     private func watchSpace() {
-        let usage = host.parts.pool.usage
+        let pool = host.parts.pool
+        let usage = pool.usage
         let percent = usage.usedBytes * 100 / max(1, usage.budgetBytes)
-        guard usage.level >= .warning else { return health.set(.disk, nil) }
+        let free = (try? pool.directory.space())?.free ?? UInt64.max
         if usage.level == .full {
             health.set(.disk, "the journals' disk budget is used up")
+        } else if free < pool.segmentBytes && usage.freeSegments == 0 {
+            health.set(
+                .disk, "the disk below \(pool.directory.path) is full: \(free) bytes are left")
         } else {
             health.set(.disk, nil)
         }
+        guard usage.level >= .warning else { return }
         logger.warning("the journals' disk budget is short", metadata: ["percent": "\(percent)"])
         guard usage.level >= .commit else { return }
         let host = self.host

@@ -115,7 +115,7 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
                 random: random, gauge: gauge, segmentBytes: segmentBytes))
     }
 
-    private var segmentBytes: UInt64 { UInt64(segmentPages * Limits.grainBytes) }
+    public var segmentBytes: UInt64 { UInt64(segmentPages * Limits.grainBytes) }
 
     public var usage: SpaceUsage {
         state.withLock {

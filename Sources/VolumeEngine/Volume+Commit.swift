@@ -114,6 +114,7 @@ extension Volume {
             !commitWaiters.isEmpty || closing != nil
             || uncommittedBytes >= options.commitBytes || isOldEnough
             || indexWeight >= options.commitIndexBytes &+ uncommittedBytes / 4
+            || isDiskFull && isShortOfDisk
         guard isDue else { return }
         if isDirty {
             beginCommit()

@@ -73,10 +73,14 @@ extension Volume {
         segmentsOrdered = 0
         self.isFull = isFull
         isShortOfDisk = isFull
+        isDiskFull = isFull && failure != nil
         isPoolResting = isFull || failure != nil
         for segment in segments { journal.offer(segment) }
-        if let failure { lastError = "\(failure)" }
-        if isFull { lastError = "the disk budget of the cache is used up" }
+        if let failure {
+            lastError = "\(failure)"
+        } else if isFull {
+            lastError = StallReason.budgetUsed.rawValue
+        }
         let waiting = resizesWaiting
         resizesWaiting.removeAll()
         for (request, size) in waiting { requestResize(request, to: size) }

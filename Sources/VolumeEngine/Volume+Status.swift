@@ -32,7 +32,9 @@ public struct VolumeCounters: Equatable, Sendable {
 /// Why writers wait, or get errors by policy.
 public enum StallReason: String, Sendable {
     /// The host's disk budget for journals is used up.
-    case diskFull = "the disk budget of the cache is used up"
+    case budgetUsed = "the disk budget of the cache is used up"
+    /// The disk has less room than the budget.
+    case diskFull = "the disk below the cache is full: make room there"
     /// Too much was zeroed or trimmed since the last commit that came through.
     case indexFull = "the index of unpublished writes is full"
     /// The oldest unpublished write is older than it may get.
@@ -86,7 +88,8 @@ extension Volume {
         guard case .open = gate else { return nil }
         if isStalled { return .unpublished }
         if isIndexFull { return .indexFull }
-        return isShortOfDisk ? .diskFull : nil
+        guard isShortOfDisk else { return nil }
+        return isDiskFull ? .diskFull : .budgetUsed
     }
 
     public func report() -> VolumeReport {

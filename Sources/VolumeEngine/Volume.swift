@@ -143,6 +143,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var isFull = false
     /// The disk budget was used up, and nothing says that it is not any more.
     var isShortOfDisk = false
+    /// With it: not the budget, the disk itself.
+    var isDiskFull = false
     /// The pool had no segment or failed: it is asked again after a tick or a commit.
     var isPoolResting = false
     var lastError: String?
@@ -216,9 +218,9 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         }
         isPoolResting = false
         isFull = false
-        if let space, space.usedBytes + journal.segmentBytes <= space.budgetBytes {
-            isShortOfDisk = false
-        }
+        let isInBudget =
+            space.map { $0.usedBytes + journal.segmentBytes <= $0.budgetBytes } ?? false
+        if isDiskFull ? parks.count == 0 : isInBudget { isShortOfDisk = false }
         fetches.forgetDamaged()
         sendReturns()
         wakeStalled()

@@ -81,11 +81,11 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
                 taken.append(try pool.take(into: local.journal, number: number))
             }
         } catch {
-            switch error {
-            case .io(let failure) where failure.code != ENOSPC && failure.code != EDQUOT:
-                return .segmentsTaken(taken, isFull: false, failure: failure)
-            default: return .segmentsTaken(taken, isFull: true, failure: nil)
+            guard case .io(let failure) = error else {
+                return .segmentsTaken(taken, isFull: true, failure: nil)
             }
+            return .segmentsTaken(
+                taken, isFull: failure.code == ENOSPC || failure.code == EDQUOT, failure: failure)
         }
         return .segmentsTaken(taken, isFull: false, failure: nil)
     }

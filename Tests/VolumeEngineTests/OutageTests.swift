@@ -164,11 +164,11 @@ struct OutageTests {
             if last.state != .done { break }
         }
         #expect(last.state == (policy == .pause ? .parked : .failed(.noSpace)))
-        #expect(rig.report.stall == .diskFull)
+        #expect(rig.report.stall == .budgetUsed)
         for _ in 0..<3 {
             rig.tick()
             rig.run()
-            #expect(rig.report.stall == .diskFull)
+            #expect(rig.report.stall == .budgetUsed)
         }
         rig.store.setAway(false)
         for _ in 0..<30 {
