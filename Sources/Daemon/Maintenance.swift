@@ -124,8 +124,8 @@ final class Maintenance: Sendable {
         }
     }
 
-    /// Tells of a disk that is full. From 90 % of the budget on the volumes with most journal commit,
-    /// whatever their age.
+    /// Tells of a disk that is full. From 90 % of the budget on the volumes with most journal
+    /// commit, whatever their age.
     private func watchSpace() {
         let pool = host.parts.pool
         let usage = pool.usage

@@ -29,6 +29,9 @@ public struct HostIOError: Error, Equatable, Sendable, CustomStringConvertible {
         self.code = code
     }
 
+    /// The disk, or the quota on it, is used up: it may work later.
+    public var isOutOfSpace: Bool { code == ENOSPC || code == EDQUOT }
+
     public var description: String {
         "cannot \(operation.rawValue) \(path) : \(String(cString: strerror(code))) (errno \(code))"
     }

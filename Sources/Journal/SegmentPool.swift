@@ -275,6 +275,11 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
     /// zeros and synced too, so that a sync after an append has no extents to convert: twice as
     /// fast.
     private func makeFree(isWritten: Bool = true) throws(HostIOError) -> Free {
+        // The last bytes of a disk are left to commits, whose roots are written beside it: without
+        // them no segment would ever come back.
+        guard try directory.space().free >= 2 * segmentBytes else {
+            throw HostIOError(.allocate, path: directory.path, code: ENOSPC)
+        }
         let name = freeName()
         let temporary = name + ".new"
         try directory.remove(temporary)

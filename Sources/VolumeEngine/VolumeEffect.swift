@@ -68,8 +68,8 @@ public enum VolumeEffect<Storage: StorageDirectory>: Sendable {
 /// What became of an effect.
 public enum VolumeEvent<Storage: StorageDirectory>: Sendable {
     case synced(SyncWork<Storage>, failure: HostIOError?)
-    /// Fewer than asked for, with `isFull`: the disk budget is used up; with a failure too: the disk
-    /// itself is full.
+    /// Fewer than asked for, with `isFull`: the disk budget is used up; with a failure too: the
+    /// disk itself is full.
     case segmentsTaken([SegmentFile<Storage>], isFull: Bool, failure: HostIOError?)
     case fetched(FetchNumber, failure: FetchError?)
     case warmed(FetchNumber, failure: HostIOError?)

@@ -85,7 +85,7 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
                 return .segmentsTaken(taken, isFull: true, failure: nil)
             }
             return .segmentsTaken(
-                taken, isFull: failure.code == ENOSPC || failure.code == EDQUOT, failure: failure)
+                taken, isFull: failure.isOutOfSpace, failure: failure)
         }
         return .segmentsTaken(taken, isFull: false, failure: nil)
     }
@@ -182,6 +182,8 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
     private func outcome(of error: CommitError) -> CommitOutcome {
         if error.isRetryable { return .postponed("\(error)") }
         switch error {
+        // Nothing is lost, and each step can be taken again when there is room.
+        case .local(let failure) where failure.isOutOfSpace: return .postponed("\(failure)")
         case .local(let failure): return .failed(.journal(failure))
         case .journal(let failure): return .failed(.journalRotted("\(failure)"))
         default: return .postponed("\(error)")

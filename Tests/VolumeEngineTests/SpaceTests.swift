@@ -77,6 +77,55 @@ struct SpaceTests {
         rig.write(0, noise(32_768, 2))
     }
 
+    @Test("a disk smaller than its budget: writers wait, the status says so, commits come unasked")
+    func smallDisk() throws {
+        let rig = try EngineRig(shape(segments: 1000))
+        rig.write(0, noise(4096, 1))
+        let space = try rig.disk.root.space()
+        rig.disk.setCapacity(bytes: space.total - space.free + 3 * rig.host.pool.segmentBytes)
+        var stalls: Set<StallReason> = []
+        for index in 0..<200 {
+            let bytes = noise(32_768, UInt64(index))
+            let ticket = rig.submit(.write(UInt64(index) * 32_768, bytes))
+            rig.turn()
+            for _ in 0..<200 where ticket.state != .done {
+                rig.runOnce()
+                if let stall = rig.report.stall { stalls.insert(stall) }
+                if rig.effects.isEmpty { rig.tick() }
+            }
+            #expect(ticket.state == .done, "write \(index): \(rig.report.lastError ?? "")")
+        }
+        #expect(stalls == [.diskFull])
+        #expect(rig.root.commit.sequence > CommitSequence(2))
+        for index in 0..<200 {
+            rig.expect(UInt64(index) * 32_768, noise(32_768, UInt64(index)))
+        }
+    }
+
+    @Test("a commit that finds the disk full is made when there is room, and loses nothing")
+    func fullAtCommit() throws {
+        let rig = try EngineRig()
+        rig.write(0, noise(32_768, 1))
+        let space = try rig.disk.root.space()
+        rig.disk.setCapacity(bytes: space.total - space.free)
+        let commit = rig.askCommit()
+        for _ in 0..<5 {
+            rig.run()
+            rig.tick(seconds: 20)
+        }
+        #expect(rig.committed(commit) == nil && rig.failure(commit) == nil)
+        #expect(rig.report.failure == nil)
+        #expect(rig.report.lastError?.contains("No space left") ?? false)
+        rig.disk.setCapacity(bytes: space.total)
+        for _ in 0..<3 {
+            rig.tick(seconds: 20)
+            rig.run()
+        }
+        #expect(rig.committed(commit) != nil)
+        try rig.restart(keeping: VolatileDisk.Keeping.none)
+        rig.expect(0, noise(32_768, 1))
+    }
+
     @Test("an idle volume that met a full disk asks again when there is room")
     func failsIdle() throws {
         let rig = try EngineRig(shape(segments: 1, fails: true))
