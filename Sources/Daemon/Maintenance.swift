@@ -133,7 +133,7 @@ final class Maintenance: Sendable {
         let free = (try? pool.directory.space())?.free ?? UInt64.max
         if usage.level == .full {
             health.set(.disk, "the journals' disk budget is used up")
-        } else if free < pool.segmentBytes && usage.freeSegments == 0 {
+        } else if free < pool.diskReserveBytes && usage.freeSegments == 0 {
             health.set(
                 .disk, "the disk below \(pool.directory.path) is full: \(free) bytes are left")
         } else {

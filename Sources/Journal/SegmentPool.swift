@@ -115,6 +115,9 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
                 random: random, gauge: gauge, segmentBytes: segmentBytes))
     }
 
+    /// With less than that free on the disk no segment is made any more.
+    public var diskReserveBytes: UInt64 { 2 * segmentBytes }
+
     public var segmentBytes: UInt64 { UInt64(segmentPages * Limits.grainBytes) }
 
     public var usage: SpaceUsage {
@@ -277,7 +280,7 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
     private func makeFree(isWritten: Bool = true) throws(HostIOError) -> Free {
         // The last bytes of a disk are left to commits, whose roots are written beside it: without
         // them no segment would ever come back.
-        guard try directory.space().free >= 2 * segmentBytes else {
+        guard try directory.space().free >= diskReserveBytes else {
             throw HostIOError(.allocate, path: directory.path, code: ENOSPC)
         }
         let name = freeName()

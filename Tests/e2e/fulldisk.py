@@ -115,8 +115,9 @@ def filled_by_others():
         said = wait_until(says_so, "the status tells of a full disk", 60, 0.1)
         contains(said, daemon.cache, "the place that is full")
         equal(writer.error, None, "what the guest saw")
-        reply = daemon.http("GET", "/health/ready")
-        equal(reply.status, 503, f"/health/ready: {reply}")
+        reply = wait_until(lambda: (lambda r: r.status == 503 and r)(
+            daemon.http("GET", "/health/ready")), "/health/ready says no")
+        contains(str(reply.json), daemon.cache, "the place that is full")
         # Killed and started on the full disk: what was answered is there.
         answered = writer.at
         daemon.kill()
