@@ -13,7 +13,7 @@ public enum FetchError: Error, Equatable, Sendable {
     case damaged(key: String, detail: String)
     /// The map points at an object that is not in the store.
     case missingObject(key: String)
-    /// The store refused the request for good: credentials, permissions.
+    /// The store refused the request for good.
     case refused(key: String, detail: String)
 
     public var isRetryable: Bool {
@@ -23,12 +23,12 @@ public enum FetchError: Error, Equatable, Sendable {
     public init(_ error: ObjectStoreError) {
         switch error {
         case .notFound(let key): self = .missingObject(key: key)
-        // Somebody will correct it, and then the reads that wait go on.
-        case .away(let key, let detail), .misconfigured(let key, let detail, _):
+        // Somebody will correct keys and rights, and then the reads that wait go on.
+        case .away(let key, let detail), .misconfigured(let key, let detail, _),
+            .forbidden(let key, let detail):
             self = .away(key: key, detail: detail)
         case .damaged(let key, let detail): self = .damaged(key: key, detail: detail)
-        case .forbidden(let key, let detail), .refused(let key, let detail):
-            self = .refused(key: key, detail: detail)
+        case .refused(let key, let detail): self = .refused(key: key, detail: detail)
         }
     }
 }

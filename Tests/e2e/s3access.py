@@ -5,6 +5,7 @@
 # wrong and what to do, and whatever was acknowledged is there once it is put right.
 
 import glob
+import threading
 
 import harness
 import nbdclient
@@ -219,6 +220,34 @@ def taken_away():
     image.expect()
     place.expect_chain(volume)
     return reply.json["error"]
+
+
+@test("the right to get taken away in mid-run makes reads wait, and given back lets them through")
+def reading_taken_away():
+    place = Place(stores.shared("rgw"))
+    name, account = user_with(place, *EVERYTHING)
+    daemon = place.daemon(account=account, environment=SLOW).start()
+    daemon.create("disk", SIZE)
+    image = Image(daemon, "disk", SIZE, harness.SEED)
+    image.scribble(20)
+    daemon.drain("disk")
+    daemon.kill()
+    daemon.lose_cache()
+    daemon.start()
+    daemon.cli("open", "disk")
+    place.server.allow(place.bucket, (name, ["PutObject", "DeleteObject", "ListBucket"]))
+    found = []
+    reader = threading.Thread(target=lambda: found.append(
+        nbdclient.read_all(daemon.nbd, "disk", timeout=300)), daemon=True)
+    reader.start()
+    said = wait_until(lambda: daemon.status("disk").get("last_error"), "the status tells why")
+    contains(said, "GetObject", "why")
+    check(reader.is_alive() and not found, "a read did not wait")
+    place.server.allow(place.bucket, (name, EVERYTHING))
+    reader.join(harness.PATIENCE)
+    check(found and found[0] == image.content, "the reads that waited")
+    daemon.kill()
+    return said
 
 
 @test("a public bucket is served read-only without any credentials, snapshots too")
