@@ -118,14 +118,21 @@ def filled_by_others():
         reply = wait_until(lambda: (lambda r: r.status == 503 and r)(
             daemon.http("GET", "/health/ready")), "/health/ready says no")
         contains(str(reply.json), daemon.cache, "the place that is full")
-        # Killed and started on the full disk: what was answered is there.
+        # Killed and started on the full disk: it cannot be opened, which needs a segment; it says
+        # why, and once there is room what was answered is there.
         answered = writer.at
         daemon.kill()
         writer.join(60)
         daemon.start()
+        try:
+            nbdclient.read_all(daemon.nbd, "disk")
+            check(False, "a volume was opened without room for its journal")
+        except nbdclient.Refused as refusal:
+            contains(str(refusal), "No space left", "the refusal")
+            contains(str(refusal), "make room", "what to do")
+        disk.clean()
         found = nbdclient.read_all(daemon.nbd, "disk")
         check(found[:answered] == written[:answered], "an answered write is missing")
-        disk.clean()
         writer = Writer(daemon, written)
         wait_until(lambda: not writer.is_alive(), "the rest is written", 300, 0.2)
         equal(writer.error, None, "what the guest saw")

@@ -76,8 +76,21 @@ extension ShardHost {
                 remedy: "martlet open --force starts from the last commit and keeps the journal "
                     + "for martlet journal salvage")
         }
+        if let failure = localFailure(error), failure.isOutOfSpace {
+            return UserError(
+                .failed, what: what, why: "\(failure)",
+                remedy: "make room on that disk: its journal is kept, and the next client opens it")
+        }
         return UserError(
-            .failed, what: what, why: "\(error)", remedy: "check the cache directory's disk")
+            .failed, what: what, why: localFailure(error).map { "\($0)" } ?? "\(error)",
+            remedy: "check the cache directory's disk")
+    }
+
+    private static func localFailure(_ error: VolumeOpenError) -> HostIOError? {
+        switch error {
+        case .local(let failure), .journal(.io(let failure)), .root(.local(let failure)): failure
+        case .journal, .root, .journalEndsEarly: nil
+        }
     }
 
     // MARK: Asking
