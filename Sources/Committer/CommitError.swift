@@ -44,6 +44,26 @@ public enum CommitError: Error, Equatable, Sendable {
     }
 }
 
+/// As operators read it, in a status or a log.
+extension CommitError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .local(let error): "\(error)"
+        case .store(let error): "\(error)"
+        case .journal(let error): "the journal cannot be read: \(error)"
+        case .fetch(let error): "\(error)"
+        case .damagedLocal(let path, let error): "\(path) is damaged: \(error)"
+        case .damagedObject(let key, let error): "\(key) is damaged: \(error)"
+        case .misplaced(let name, let expected, let found):
+            "\(name) holds commit \(found), not \(expected)"
+        case .packClash(let key): "\(key) holds other bytes than were sent"
+        case .miscounted(let slot, let live):
+            "pack slot \(slot) is referred to, but counted with \(live)"
+        case .packTableFull: "no pack slot is free: compaction is overdue"
+        }
+    }
+}
+
 /// Bounds of the committer's own.
 public enum CommitLimits {
     /// Bytes of a commit object: page lists of 16 TB with room to spare.

@@ -38,6 +38,20 @@ public enum ObjectStoreError: Error, Equatable, Sendable {
     }
 }
 
+/// As operators read it, in a status or a log.
+extension ObjectStoreError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .notFound(let key): "\(key) is not in the store"
+        case .forbidden(let key, let detail): "the store does not allow it (\(key)): \(detail)"
+        case .misconfigured(_, let detail, let remedy): "\(detail) : \(remedy)"
+        case .away(let key, let detail): "the store is away (\(key)): \(detail)"
+        case .damaged(let key, let detail): "\(key) is damaged: \(detail)"
+        case .refused(let key, let detail): "the store refuses \(key): \(detail)"
+        }
+    }
+}
+
 /// What became of a create-if-absent. A failure that is `away` is ambiguous: read the key to find
 /// out.
 public enum PutOutcome: Equatable, Sendable {

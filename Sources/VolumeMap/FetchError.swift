@@ -32,3 +32,15 @@ public enum FetchError: Error, Equatable, Sendable {
         }
     }
 }
+
+/// As operators read it, in a status or a log.
+extension FetchError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .away(let key, let detail): "the store does not give \(key): \(detail)"
+        case .damaged(let key, let detail): "\(key) is damaged: \(detail)"
+        case .missingObject(let key): "\(key) is not in the store"
+        case .refused(let key, let detail): "the store refuses \(key): \(detail)"
+        }
+    }
+}
