@@ -88,7 +88,10 @@ extension Volume {
         guard case .open = gate else { return nil }
         if isStalled { return .unpublished }
         if isIndexFull { return .indexFull }
-        guard isShortOfDisk else { return nil }
+        // A segment that could not be had ahead of need keeps nobody waiting yet.
+        guard isShortOfDisk, parks.isAnyWaitingForRoom || options.whenFull != .pause else {
+            return nil
+        }
         return isDiskFull ? .diskFull : .budgetUsed
     }
 
