@@ -137,12 +137,12 @@ struct RealStoreTests {
         }
     }
 
-    @Test("unsigned requests may neither write nor read a private bucket")
+    @Test(
+        "unsigned requests may neither write nor read a private bucket",
+        .disabled(
+            if: RealServer.current?.name == "moto",
+            "moto answers 500 to whatever is not signed; the others are asked"))
     func anonymous() throws {
-        // moto answers 500 to a request without a signature, whatever it asks for.
-        guard server.name != "moto" else {
-            return print("skip - unsigned requests: moto cannot take them; RGW does")
-        }
         let store = try server.store { $0.isAnonymous = true }
         guard case .forbidden? = failure({ _ = try store.putIfAbsent("k", [1]) }),
             case .forbidden? = failure({ _ = try store.get("k", limit: 1) })
