@@ -74,6 +74,9 @@ final class HTTPExchange: Sendable {
     /// Seconds that an unused connection is kept. Stores close theirs at about a minute; ours must
     /// be gone before, or a request meets the end of its connection.
     private static let idleSeconds: Int64 = 20
+    /// Bytes taken from a socket at a time. Objects have megabytes, and each part costs its way
+    /// through the pipeline: NIO's own 64 KiB at most are four times as many.
+    private static let receiveBytes = 256 << 10
 
     private let client: HTTPClient
 
@@ -88,6 +91,11 @@ final class HTTPExchange: Sendable {
         // Trying again is the caller's, who counts and waits.
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.httpVersion = .http1Only
+        configuration.http1_1ConnectionDebugInitializer = { channel in
+            channel.setOption(
+                .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.receiveBytes)
+            )
+        }
         client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
