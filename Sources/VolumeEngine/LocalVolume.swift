@@ -92,12 +92,14 @@ public struct LocalVolume<Storage: StorageDirectory>: Sendable {
     public init(volume: VolumeID, directory: Storage) throws(VolumeOpenError) {
         self.volume = volume
         self.directory = directory
+        do throws(HostIOError) {
+            journal = try directory.directory("journal", create: true)
+        } catch { throw .local(error) }
+        // Syncs this folder, and so the name above with its own: thousands of volumes are opened at
+        // a start, and each sync is a flush of the disk.
         do throws(CommitError) { roots = try RootDirectory(volumeDirectory: directory) } catch {
             throw .root(error)
         }
-        do throws(HostIOError) {
-            journal = try directory.durableDirectory("journal")
-        } catch { throw .local(error) }
     }
 
     /// Replays and seals the journal. On return everything that was ever acknowledged beyond the
