@@ -79,6 +79,8 @@ struct AcceptedEnd: Sendable {
     var sequence: RecordSequence
     /// The index of the segment that holds it.
     var segment: Int
+    /// The page after that batch.
+    var page: Int
     /// The last accepted record in each segment.
     var lastSequences: [RecordSequence]
 }

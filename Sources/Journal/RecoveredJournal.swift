@@ -44,10 +44,7 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
         }
         do throws(HostIOError) {
             for (index, segment) in kept.enumerated() {
-                if let unsynced, index >= unsynced.segment {
-                    let page = index == unsynced.segment ? unsynced.page : 0
-                    try writeAgain(segment.file, from: page)
-                }
+                try writeAgain(segment.file, unsyncedPages(of: index, segment.file.pages))
                 try segment.file.file.sync()
             }
             // Also settles what earlier renames left open: a name that is gone stays gone.
@@ -71,16 +68,24 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
         return start(with: kept, nextSegmentNumber: next, pages: pool.segmentPages)
     }
 
+    /// Pages of a kept segment that a failed sync may have dropped; at most what is accepted.
+    private func unsyncedPages(of index: Int, _ pages: Int) -> Range<Int> {
+        guard let unsynced, let accepted, index >= unsynced.segment else { return 0..<0 }
+        let first = index == unsynced.segment ? unsynced.page : 0
+        return first..<max(first, index == accepted.segment ? accepted.page : pages)
+    }
+
     /// Gives the kernel the pages once more. After a failed sync it takes them for clean, so the
     /// next sync would succeed without them.
     private func writeAgain(
-        _ segment: SegmentFile<Storage>, from firstPage: Int
+        _ segment: SegmentFile<Storage>, _ pages: Range<Int>
     ) throws(HostIOError) {
+        if pages.isEmpty { return }
         let window = UnsafeMutableRawBufferPointer.allocate(
             byteCount: 1 << 20, alignment: Limits.grainBytes)
         defer { window.deallocate() }
-        var offset = firstPage * Limits.grainBytes
-        let end = segment.pages * Limits.grainBytes
+        var offset = pages.lowerBound * Limits.grainBytes
+        let end = pages.upperBound * Limits.grainBytes
         while offset < end {
             let part = UnsafeMutableRawBufferPointer(
                 rebasing: window[..<min(window.count, end - offset)])

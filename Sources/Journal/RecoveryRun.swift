@@ -34,7 +34,7 @@ struct RecoveryRun<Storage: StorageDirectory> {
     /// Nil if nothing after the cut was accepted.
     private(set) var accepted: AcceptedEnd?
     private(set) var rotted: JournalError?
-    /// Where the first batch begins that nothing says was synced.
+    /// Where the first batch of this boot begins that nothing says was synced.
     private(set) var unsynced: UnsyncedTail?
 
     init(survey: SegmentSurvey<Storage>, cut: RecordSequence, bootID: BootID) {
@@ -102,7 +102,8 @@ struct RecoveryRun<Storage: StorageDirectory> {
                 badSegment = walker.index
                 return
             }
-            if unsynced == nil && batch.number > highestSynced {
+            // What another boot wrote was read from the disk itself.
+            if unsynced == nil, batch.bootID == bootID, batch.number > highestSynced {
                 unsynced = UnsyncedTail(segment: walker.index, header: walker.headerPage)
             }
             if walker.isNewGeneration { unit.records.removeAll() }
@@ -120,7 +121,7 @@ struct RecoveryRun<Storage: StorageDirectory> {
             if endsUnit {
                 accepted = AcceptedEnd(
                     batch: batch.number, chain: walker.chain, sequence: walker.lastWhole,
-                    segment: walker.index, lastSequences: lastSequences)
+                    segment: walker.index, page: walker.page, lastSequences: lastSequences)
             }
         }
     }

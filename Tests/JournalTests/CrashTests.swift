@@ -76,6 +76,29 @@ import Testing
         #expect(rig.units.count == 2)
     }
 
+    @Test("a recovery writes again what may be lost, and nothing else")
+    func writtenAgain() throws {
+        let rig = try JournalRig()
+        try rig.write([.write(3, 2, 11)])
+        try rig.flush()
+        // Says that the first is synced.
+        try rig.write([.write(5, 2, 12)])
+        rig.powerDown(keeping: nil)
+        rig.reboot()
+        rig.disk.record(true)
+        try rig.recover()
+        let again = rig.disk.trace.filter { $0.kind == .write && $0.path.hasSuffix(".seg") }
+        #expect(again.map(\.count) == [3 * 4096])
+        // After another boot what is read is what the disk has.
+        try rig.write([.write(7, 2, 13)])
+        rig.powerDown(keeping: .all)
+        rig.reboot()
+        rig.disk.record(true)
+        try rig.recover()
+        let later = rig.disk.trace.filter { $0.kind == .write && $0.path.hasSuffix(".seg") }
+        #expect(later.isEmpty)
+    }
+
     @Test("a flush after a recovery survives a power cut")
     func flushAfterRecovery() throws {
         let rig = try JournalRig()
