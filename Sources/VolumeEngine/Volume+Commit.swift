@@ -114,7 +114,8 @@ extension Volume {
             !commitWaiters.isEmpty || closing != nil
             || uncommittedBytes >= options.commitBytes || isOldEnough
             || indexWeight >= options.commitIndexBytes &+ uncommittedBytes / 4
-            || isDiskFull && isShortOfDisk
+            || wantsSpace
+        wantsSpace = false
         guard isDue else { return }
         if isDirty {
             beginCommit()

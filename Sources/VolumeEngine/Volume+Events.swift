@@ -74,6 +74,7 @@ extension Volume {
         self.isFull = isFull
         isShortOfDisk = isFull
         isDiskFull = isFull && failure != nil
+        wantsSpace = isDiskFull && parks.isAnyWaitingForRoom
         isPoolResting = isFull || failure != nil
         for segment in segments { journal.offer(segment) }
         if let failure {

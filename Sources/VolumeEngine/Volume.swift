@@ -145,6 +145,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     var isShortOfDisk = false
     /// With it: not the budget, the disk itself.
     var isDiskFull = false
+    /// A writer waits on a full disk: one commit, which may free segments, is due.
+    var wantsSpace = false
     /// The pool had no segment or failed: it is asked again after a tick or a commit.
     var isPoolResting = false
     var lastError: String?
