@@ -12,9 +12,10 @@ T ?= 60
 TARGET ?=
 E2E ?=
 SUITES ?=
-# First seed of a simulation, and how many.
+# First seed of a simulation, and how many; or for how many hours.
 SEED ?= 1
 N ?= 1000
+HOURS ?=
 
 job_flag := $(if $(JOBS),-j $(JOBS))
 core := MARTLET_CORE=1
@@ -74,7 +75,8 @@ format:
 
 sim:
 	$(core) $(SWIFT) run $(job_flag) -c release --scratch-path .build-sim martlet-sim \
-		--seed $(SEED) --count $(N)
+		--seed $(SEED) --jobs $(or $(JOBS),$$(nproc)) \
+		$(if $(HOURS),--count 1000000000 --seconds $$(($(HOURS) * 3600)),--count $(N))
 
 fuzz:
 	scripts/fuzz.sh $(T) $(TARGET)

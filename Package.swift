@@ -125,7 +125,8 @@ targets += [
             "CleanCache", "VolumeMap", "Committer", "VolumeEngine",
         ]),
     .executableTarget(
-        name: "martlet-sim", dependencies: ["Simulator", "Primitives"], swiftSettings: product),
+        name: "martlet-sim", dependencies: ["Simulator", "Shard", "HostIO", "Primitives"],
+        swiftSettings: product),
 ]
 
 // MARK: Rows 7 and 8: composition and executables
@@ -235,7 +236,7 @@ targets += [
             "Documents", "Formats", "CleanCache", "BlockDevice", "Primitives",
         ]),
 ]
-targets += [tests("SimulatorTests", ["Simulator", "Primitives"])]
+targets += [tests("SimulatorTests", ["Simulator", "martlet-sim", "Primitives"])]
 if !coreOnly {
     targets += [
         tests(

@@ -180,6 +180,10 @@ public final class VolatileDisk: Sendable {
     /// Numbered operations so far.
     public var operationCount: Int { state.withLock { $0.number } }
 
+    /// A hash over every call and every byte written, in order: equal for equal histories, in any
+    /// process.
+    public var fingerprint: UInt64 { state.withLock { $0.fingerprint } }
+
     public func count(of kind: Kind) -> Int { state.withLock { $0.counts[kind] ?? 0 } }
 
     public func resetCounts() { state.withLock { $0.counts = [:] } }

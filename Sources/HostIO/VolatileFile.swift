@@ -86,6 +86,7 @@ public final class VolatileFile: BlockFile {
             for piece in pieces where left > 0 {
                 let bytes = UnsafeRawBufferPointer(
                     start: piece.iov_base, count: min(left, piece.iov_len))
+                state.fingerprint = XXH3.hash(bytes, seed: state.fingerprint)
                 content.write(at: place, bytes, random: &state.random)
                 place += bytes.count
                 left -= bytes.count

@@ -44,6 +44,7 @@ struct VolatileState: Sendable {
     var hook: (@Sendable (VolatileDisk.Operation) -> VolatileDisk.Verdict)?
 
     private(set) var number = 0
+    var fingerprint: UInt64 = 0
     var counts: [VolatileDisk.Kind: Int] = [:]
     var isRecording = false
     var trace: [VolatileDisk.Operation] = []
@@ -63,6 +64,8 @@ struct VolatileState: Sendable {
     ) -> VolatileDisk.Verdict {
         counts[kind, default: 0] += 1
         if kind.isNumbered { number += 1 }
+        fingerprint = Fingerprint.of(kind.rawValue, after: fingerprint ^ offset)
+        fingerprint = Fingerprint.of(path, after: fingerprint ^ count)
         if isRecording || hook != nil {
             let operation = VolatileDisk.Operation(
                 kind: kind, path: path, number: number, offset: offset, count: count)

@@ -28,6 +28,9 @@ public final class MemoryStore: ObjectStore {
         var randomFaults: [(fault: StoreFault, perMille: UInt64)] = []
         var late: [Late] = []
         var isAway = false
+        /// Keys of objects that reads do not find.
+        var hidden: Set<String> = []
+        var fingerprint: UInt64 = 0
         var random: SplitMix64
         var requests: [StoreRequest] = []
         var isRecording = false
@@ -67,6 +70,7 @@ public final class MemoryStore: ObjectStore {
             $0.faults = []
             $0.randomFaults = []
             $0.isAway = false
+            $0.hidden = []
         }
     }
 
@@ -89,12 +93,30 @@ public final class MemoryStore: ObjectStore {
         }
     }
 
+    /// GET and HEAD do not find the object until `heal`.
+    public func hide(_ key: String) { state.withLock { _ = $0.hidden.insert(key) } }
+
     // MARK: Observation
 
     /// All objects as they are.
     public var objects: [String: [UInt8]] { state.withLock { $0.objects } }
 
+    /// The keys with a prefix, sorted.
+    public func keys(prefix: String) -> [String] {
+        state.withLock { state in
+            state.keys[Self.place(of: prefix, in: state.keys)...]
+                .prefix { $0.hasPrefix(prefix) }.map { $0 }
+        }
+    }
+
+    /// Nil if there is no such object.
+    public func byteCount(of key: String) -> Int? { state.withLock { $0.objects[key]?.count } }
+
     public var counts: StoreCounts { state.withLock { $0.counts } }
+
+    /// A hash over every request, what it sent, and the fault that hit it, in order: equal for
+    /// equal histories, in any process.
+    public var fingerprint: UInt64 { state.withLock { $0.fingerprint } }
 
     /// Starts (emptying it) or stops the record of requests.
     public func record(_ isOn: Bool) {
@@ -119,6 +141,9 @@ public final class MemoryStore: ObjectStore {
         state.late.removeAll { $0.requestsLeft <= 0 }
 
         let effect = state.isAway ? .away : pickFault(operation, key, &state)
+        state.fingerprint = Fingerprint.of(operation.rawValue, after: state.fingerprint)
+        state.fingerprint = Fingerprint.of(key, after: state.fingerprint)
+        state.fingerprint ^= UInt64(bytes) << 1 | (effect == nil ? 0 : 1)
         if state.isRecording {
             state.requests.append(
                 StoreRequest(operation: operation, key: key, bytes: bytes, fault: effect))
@@ -177,6 +202,7 @@ public final class MemoryStore: ObjectStore {
         let bytes = [UInt8](body)
         return try state.withLock { state throws(ObjectStoreError) in
             state.counts.puts += 1
+            state.fingerprint = XXH3.hash(body, seed: state.fingerprint)
             state.counts.bytesSent += UInt64(bytes.count)
             switch try Self.begin(.put, key, bytes: bytes.count, &state) {
             case .replyLost:
@@ -200,7 +226,9 @@ public final class MemoryStore: ObjectStore {
         return try state.withLock { state throws(ObjectStoreError) in
             state.counts.gets += 1
             let effect = try Self.begin(.get, key, bytes: bytes, &state)
-            guard let object = state.objects[key] else { throw .notFound(key: key) }
+            guard let object = state.objects[key], !state.hidden.contains(key) else {
+                throw .notFound(key: key)
+            }
             var answer = Array(object[try range(object.count)])
             switch effect {
             case .short: throw .damaged(key: key, detail: "injected: the answer ended early")
@@ -249,6 +277,7 @@ public final class MemoryStore: ObjectStore {
         return try state.withLock { state throws(ObjectStoreError) in
             state.counts.heads += 1
             _ = try Self.begin(.head, key, bytes: 0, &state)
+            guard !state.hidden.contains(key) else { return nil }
             return state.objects[key].map { UInt64($0.count) }
         }
     }

@@ -15,6 +15,15 @@ public enum XXH3 {
     }
 }
 
+/// A hash over a history of texts and bytes, one after the other: the same in every process, which
+/// the standard library's hashes are not.
+public enum Fingerprint {
+    public static func of(_ text: String, after earlier: UInt64) -> UInt64 {
+        var text = text
+        return text.withUTF8 { XXH3.hash(UnsafeRawBufferPointer($0), seed: earlier) }
+    }
+}
+
 /// What a 128-bit content hash is of. The raw value is hashed in front of the content.
 public enum HashDomain: UInt64, Sendable {
     /// A whole block, zero-padded to the block size.

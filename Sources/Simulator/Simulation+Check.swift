@@ -32,7 +32,13 @@ extension Simulation {
         case .prefix(let index):
             report.note(index << 8 | 0xD1)
             history.rewind(to: index)
-            if let last = host?.volume.report().lastRecord { indexByCut[last] = index }
+            isUnjudged = false
+            guard let host else { return }
+            // Marks that were appended since changed nothing.
+            let last = host.volume.report().lastRecord
+            for record in host.recoveredLast.rawValue...last.rawValue {
+                indexByCut[RecordSequence(record)] = index
+            }
         case let verdict:
             throw failure("after the restart the disk is no prefix: \(verdict), bounds \(exact)")
         }
@@ -65,7 +71,7 @@ extension Simulation {
     private func readPiece(
         at sector: Int, into target: UnsafeMutableRawBufferPointer
     ) throws(SimulationFailure) {
-        let tag = RequestTag(session: 9, slot: 0, cookie: 0)
+        let tag = RequestTag(session: Self.oracleSession, slot: 0, cookie: 0)
         for round in 0..<10_000 {
             guard let host else { throw failure("the daemon died during a check") }
             let offset = ByteOffset(UInt64(sector * Limits.sectorBytes))
@@ -76,60 +82,44 @@ extension Simulation {
             case .failed(let error):
                 guard isStoreFaulty else { throw failure("read failed with \(error)") }
             }
-            if round > 100 { healStore() }
-            try turnTheWheel(host, readTag: tag)
+            if round > 100 { heal() }
+            try turnTheWheel(host)
         }
         throw failure("a read of sector \(sector) never finished: \(host?.volume.report() as Any)")
     }
 
-    /// Carries out everything that is under way, in order; drops completions of the check's own
-    /// reads.
-    private func turnTheWheel(
-        _ host: SimulatedHost, readTag: RequestTag
-    ) throws(SimulationFailure) {
+    /// Carries out everything that is under way, in order.
+    private func turnTheWheel(_ host: SimulatedHost) throws(SimulationFailure) {
         host.volume.endTurn()
-        while let effect = host.volume.nextEffect() {
-            if case .answer(let request, let answer) = effect {
-                try answered(request, answer)
-            } else {
-                host.effects.append(effect)
-            }
-        }
+        try settle()
         let effects = host.effects
         host.effects.removeAll()
-        for effect in effects {
-            if let event = host.worker.perform(effect, labelSeconds: clock.wallSeconds) {
-                host.events.append(event)
-            }
-        }
+        for effect in effects { carryOut(effect, on: host) }
         let events = host.events
         host.events.removeAll()
-        for event in events { host.volume.handle(event) }
+        for event in events { try deliver(event, to: host) }
         clock.advance(nanoseconds: 200_000_000)
         host.volume.tick(clock.now, wallSeconds: clock.wallSeconds)
-        while let completion = host.volume.nextCompletion() {
-            if completion.tag != readTag { try complete(completion) }
-        }
-        if !host.volume.hasStaged { host.returnPayloads() }
+        try settle()
     }
 
     /// Heals everything and lets time pass: every request finishes, the volume drains, the store
     /// holds the whole history, and the disk too.
     func finish() throws(SimulationFailure) {
         disk.crashAt(nil)
-        healStore()
-        if hasFailedSync { try die(.power) }
+        heal()
+        if hasFailedDisk { try die(.power, by: .powerLoss) }
         try openIfNeeded()
         guard let host else { throw failure("nobody serves the volume at the end") }
         let request = ControlRequest(number: host.nextControl)
         host.nextControl += 1
         host.controls[request] = history.acknowledged
+        report.actions.note(.close)
         host.volume.requestClose(request)
         host.isClosing = true
-        let unused = RequestTag(session: 8, slot: 0, cookie: 0)
         for _ in 0..<2_000 {
             try settle()
-            try turnTheWheel(host, readTag: unused)
+            try turnTheWheel(host)
             if host.controls.isEmpty && flights.isEmpty { break }
         }
         guard host.controls.isEmpty else {
@@ -143,6 +133,7 @@ extension Simulation {
         }
         let root = host.volume.root
         guard root.commit.state == .clean else { throw failure("the last commit is not clean") }
+        report.transitions.note(.closedClean)
         try checkStore(root, holds: history.acknowledged...history.count)
         let stamps = try readWholeDisk(sectors: deviceSectors)
         report.diskChecks += 1

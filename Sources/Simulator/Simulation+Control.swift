@@ -20,10 +20,12 @@ extension Simulation {
         if chance(2_000) {
             let sectors = deviceSectors + 1 + Int(random.next(below: 64))
             host.controls[request] = 0
+            report.actions.note(.resize)
             host.volume.requestResize(
                 request, to: ByteCount(UInt64(sectors * Limits.sectorBytes)))
         } else {
             host.controls[request] = history.acknowledged
+            report.actions.note(.commit)
             host.volume.requestCommit(request)
         }
         try settle()
@@ -42,22 +44,22 @@ extension Simulation {
                 throw failure("commit \(root.commit.sequence) answers for more than it holds")
             }
             history.publish(upTo: covers)
-        case .resized: break
+        case .resized: report.transitions.note(.grown)
         case .failed(let reason):
-            guard disk.isOff || hasFailedSync || reason == .closing else {
+            guard disk.isOff || hasFailedDisk || reason == .closing else {
                 throw failure("a control request failed for no reason: \(reason.reason)")
             }
         }
     }
 
     /// A commit became the root: what the store holds must be the history at its cut, exactly.
-    /// Every fourth is read back whole by a reader that knows nothing but the store.
+    /// Every eighth is read back whole by a reader that knows nothing but the store.
     func notePublished(_ root: Root) throws(SimulationFailure) {
         guard let index = indexByCut[root.commit.cut] else {
             throw failure("commit \(root.commit.sequence) has a cut that was never a moment")
         }
         report.note(root.commit.sequence.rawValue << 16 | 0xC1)
-        guard chance(2_500) else { return }
+        guard chance(1_250) else { return }
         try checkStore(root, holds: index...index)
     }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What goes wrong: the daemon is killed, power goes, the cache directory is lost, the store is away
-// or loses replies, a sync fails. Nothing is injected that Martlet does not promise to survive
-// (docs/ARCHITECTURE.md has the table).
+// What goes wrong, and how often: deaths of the process and the machine, and a disk that fails.
+// Nothing is injected that Martlet does not promise to survive (docs/ARCHITECTURE.md has the
+// table).
 
 import Glibc
 import HostIO
@@ -12,56 +12,93 @@ import Primitives
 import VolumeEngine
 
 extension Simulation {
-    /// True if the step was a fault.
+    /// Chances of each in 10,000 steps. A crash inside the recovery has its own chance at each
+    /// opening.
+    private static let rates: [(fault: Fault, rate: UInt64)] = [
+        (.kill, 8), (.killInCall, 6), (.powerLoss, 8), (.powerLossInCall, 6), (.reboot, 3),
+        (.cacheLoss, 3), (.syncFails, 2), (.writeFails, 1), (.readFails, 1), (.diskFull, 4),
+        (.storeAway, 10), (.requestsAway, 12), (.replyLost, 12), (.latePut, 12), (.shortRead, 10),
+        (.flippedRead, 6), (.packDamaged, 3), (.packMissing, 3),
+    ]
+    private static let healRate: UInt64 = 60
+
+    /// True if the step was a fault, or the end of some.
     func injectFault() throws(SimulationFailure) -> Bool {
-        if chance(options.killRate) {
-            report.kills += 1
-            try die(.kill)
-        } else if chance(options.powerRate) {
-            report.powerCuts += 1
-            try die(.power)
-        } else if chance(options.cacheLossRate) {
-            report.cacheLosses += 1
-            try die(.cacheLoss)
-        } else if chance(options.killRate) {
-            // Soon, in the middle of some call.
-            disk.crashAt(disk.operationCount + 1 + Int(random.next(below: 40)))
-            return false
-        } else if chance(options.storeFaultRate) {
-            injectStoreFault()
-        } else if chance(options.syncFailureRate) {
-            report.syncFailures += 1
-            hasFailedSync = true
-            // A segment keeps the path that it was opened by: in the journal, or in the pool.
-            disk.failNext(.sync, code: EIO, pathEnding: ".seg")
-            disk.failNext(.sync, code: EIO, pathEnding: ".free")
-            return false
-        } else {
-            return false
+        var drawn = random.next(below: 10_000)
+        for (fault, rate) in Self.rates {
+            guard drawn >= rate else {
+                guard !options.without.contains(fault) else { return false }
+                try inject(fault)
+                return true
+            }
+            drawn -= rate
         }
+        guard drawn < Self.healRate else { return false }
+        report.actions.note(.heal)
+        heal()
         return true
     }
 
-    private func injectStoreFault() {
-        report.storeFaults += 1
-        switch random.next(below: 6) {
-        case 0: store.setAway(true)
-        case 1: store.inject(StoreFault(.replyLost, operation: .put))
-        case 2:
-            store.inject(
-                StoreFault(.late(afterRequests: Int(random.next(below: 20))), operation: .put))
-        case 3: store.inject(StoreFault(.away, times: 1 + Int(random.next(below: 5))))
-        case 4: store.inject(StoreFault(.short, operation: .get))
-        default: store.heal()
+    private func inject(_ fault: Fault) throws(SimulationFailure) {
+        tell("fault: \(fault.rawValue)")
+        report.note(UInt64(fault.rawValue.utf8.count) << 8 | 0xFA)
+        switch fault {
+        case .kill: try die(.kill, by: fault)
+        case .powerLoss: try die(.power, by: fault)
+        case .reboot: try die(.kill, by: fault)
+        case .cacheLoss: try die(.cacheLoss, by: fault)
+        case .killInCall: armCut(.kill, fault)
+        case .powerLossInCall: armCut(.power, fault)
+        case .crashInRecovery: break
+        case .syncFails, .writeFails, .readFails, .diskFull: injectDiskFault(fault)
+        case .storeAway, .requestsAway, .replyLost, .latePut, .shortRead, .flippedRead,
+            .packDamaged, .packMissing:
+            injectStoreFault(fault)
         }
-        isStoreFaulty = true
-        tell("a fault of the store")
     }
 
-    func healStore() {
-        store.heal()
-        isStoreFaulty = false
+    /// Soon, in the middle of some call. Counted when it comes.
+    private func armCut(_ death: Death, _ fault: Fault) {
+        armedDeath = (death, fault)
+        disk.crashAt(disk.operationCount + 1 + Int(random.next(below: 40)))
     }
+
+    // MARK: The disk
+
+    private func injectDiskFault(_ fault: Fault) {
+        report.faults.note(fault)
+        switch fault {
+        case .diskFull:
+            guard let space = try? disk.root.space() else { return }
+            disk.setCapacity(bytes: space.total - space.free + random.next(below: 1 << 20))
+            isDiskFull = true
+        case .syncFails:
+            hasFailedDisk = true
+            failJournal(.sync)
+        case .writeFails:
+            hasFailedDisk = true
+            failJournal(.write)
+        default:
+            hasFailedDisk = true
+            failJournal(.read)
+        }
+    }
+
+    /// A segment keeps the path that it was opened by: in the journal, or in the pool.
+    private func failJournal(_ kind: VolatileDisk.Kind) {
+        disk.failNext(kind, code: EIO, pathEnding: ".seg")
+        disk.failNext(kind, code: EIO, pathEnding: ".free")
+    }
+
+    /// Ends what ails the store and a full disk; a call that failed stays failed.
+    func heal() {
+        tell("all is healed")
+        healStore()
+        disk.setCapacity(bytes: 1 << 50)
+        isDiskFull = false
+    }
+
+    // MARK: Deaths
 
     /// What a death takes with it, least first.
     enum Death: UInt64, Comparable {
@@ -73,22 +110,31 @@ extension Simulation {
     }
 
     /// Ends the process and what it had in memory; starts it again; judges what it finds.
-    func die(_ death: Death) throws(SimulationFailure) {
+    func die(_ death: Death, by fault: Fault) throws(SimulationFailure) {
+        report.faults.note(fault)
         host?.returnPayloads()
         host = nil
         flights.removeAll()
         report.note(0xDEAD << 8 | death.rawValue)
-        tell("died by \(death)")
+        tell("died by \(fault.rawValue)")
         worstDeath = max(worstDeath, death)
         switch death {
+        case .kill where fault == .reboot:
+            // Pages that a failed sync dropped were in memory alone.
+            if hasFailedDisk { worstDeath = max(worstDeath, .power) }
+            disk.crash(keeping: .all)
+            bootID = BootID.random(from: &random)
         case .kill: disk.kill()
         case .power: losePower()
         case .cacheLoss:
+            report.note(disk.fingerprint)
             disk.crash(keeping: .none)
             disk = VolatileDisk(seed: random.next())
+            isDiskFull = false
         }
         if death != .cacheLoss { _ = disk.reboot() }
-        hasFailedSync = false
+        hasFailedDisk = false
+        isUnjudged = true
         try openUntilServing()
         let promised: UInt64
         switch worstDeath {
@@ -101,22 +147,17 @@ extension Simulation {
         try checkDisk(promised...history.count, isAfterCacheLoss: isCacheLost)
     }
 
-    /// Unsynced sectors and names survive or not, and the host boots anew.
+    /// Unsynced sectors and names survive or not, at random, now and then none; the host boots
+    /// anew.
     func losePower() {
         worstDeath = max(worstDeath, .power)
-        disk.crash(keeping: .random(seed: random.next()))
+        disk.crash(keeping: chance(1_000) ? .none : .random(seed: random.next()))
         bootID = BootID.random(from: &random)
     }
 
-    /// The armed cut hit, or a call found the disk dead: the process is gone.
+    /// The armed cut hit: the process is gone.
     func restartIfDead() throws(SimulationFailure) {
         guard disk.isOff else { return }
-        if chance(5_000) {
-            report.kills += 1
-            try die(.kill)
-        } else {
-            report.powerCuts += 1
-            try die(.power)
-        }
+        try die(armedDeath.death, by: armedDeath.fault)
     }
 }

@@ -13,6 +13,7 @@ struct Flight {
     enum Kind {
         case write(sectors: Range<Int>, fua: Bool)
         case zero(sectors: Range<Int>, fua: Bool)
+        case trim(sectors: Range<Int>, fua: Bool)
         case read(sectors: Range<Int>)
         /// Everything acknowledged when it was sent is durable when it is answered.
         case flush(covers: UInt64)
@@ -26,15 +27,34 @@ struct Flight {
 }
 
 extension Simulation {
+    private static var guestSession: UInt32 { 1 }
+    static var oracleSession: UInt32 { 2 }
+
     func submitSomething() throws(SimulationFailure) {
         guard flights.count < options.depth else { return }
+        if options.isDisordered, let any = flights.keys.first {
+            clock.advance(nanoseconds: any * 1_000_000)
+        }
         let cookie = nextCookie
         nextCookie += 1
-        let tag = RequestTag(session: 1, slot: UInt32(truncatingIfNeeded: cookie), cookie: cookie)
+        let tag = RequestTag(
+            session: Self.guestSession, slot: UInt32(truncatingIfNeeded: cookie), cookie: cookie)
         let flight = Flight(tag: tag, kind: drawKind())
         report.requests += 1
-        if case .flush = flight.kind { report.flushes += 1 }
+        note(flight.kind)
         try submit(flight)
+    }
+
+    private func note(_ kind: Flight.Kind) {
+        switch kind {
+        case .write(_, let fua):
+            report.actions.note(.write)
+            if fua { report.actions.note(.forceUnitAccess) }
+        case .zero: report.actions.note(.zero)
+        case .trim: report.actions.note(.trim)
+        case .read: report.actions.note(.read)
+        case .flush: report.actions.note(.flush)
+        }
     }
 
     private func drawKind() -> Flight.Kind {
@@ -42,7 +62,8 @@ extension Simulation {
         let fua = chance(500)
         switch random.next(below: 16) {
         case 0..<8: return .write(sectors: sectors, fua: fua)
-        case 8..<10: return .zero(sectors: sectors, fua: fua)
+        case 8: return .zero(sectors: sectors, fua: fua)
+        case 9: return .trim(sectors: sectors, fua: fua)
         case 10..<14: return .read(sectors: sectors)
         default: return .flush(covers: history.acknowledged)
         }
@@ -51,10 +72,10 @@ extension Simulation {
     /// Mostly small, sometimes grain-aligned, now and then larger than a batch of the journal.
     private func drawRange() -> Range<Int> {
         let most: UInt64
-        switch random.next(below: 16) {
-        case 0..<8: most = 8
-        case 8..<14: most = 64
-        case 14: most = 600
+        switch random.next(below: 128) {
+        case 0..<80: most = 8
+        case 80..<124: most = 64
+        case 124..<127: most = 600
         default: most = 5000
         }
         let sectors = deviceSectors
@@ -80,8 +101,9 @@ extension Simulation {
                 tag: flight.tag)
             if answer == .staged { host.lent.append(payload) } else { payload.deallocate() }
             if answer == .staged { flight.number = history.take(sectors, isZero: false) }
-        case .zero(let sectors, let fua):
-            let options: ZeroOptions = chance(5_000) ? [] : .trim
+        case .zero(let sectors, let fua), .trim(let sectors, let fua):
+            var options: ZeroOptions = []
+            if case .trim = flight.kind { options = .trim }
             answer = host.volume.zero(
                 at: offset(sectors), count: bytes(sectors), options: options, fua: fua,
                 tag: flight.tag)
@@ -90,7 +112,7 @@ extension Simulation {
         case .flush: answer = host.volume.flush(tag: flight.tag)
         }
         flight.isParked = answer == .parked
-        if answer == .parked { report.parked += 1 }
+        if answer == .parked { report.transitions.note(.parked) }
         tell("\(flight.tag.cookie) \(flight.kind): \(answer), \(history.count) taken")
         report.note(flight.tag.cookie << 8 | UInt64(answer == .staged ? 1 : 2))
         switch answer {
@@ -122,7 +144,7 @@ extension Simulation {
             let found = GuestHistory.stamp(of: bytes, sector: sector)
             let expected = history.expected(sector)
             // What was staged when the disk failed is neither acknowledged nor readable.
-            guard found == expected || hasFailedSync || disk.isOff else {
+            guard found == expected || hasFailedDisk || disk.isOff else {
                 throw failure("read of sector \(sector) found \(found), expected \(expected)")
             }
         }
@@ -131,6 +153,8 @@ extension Simulation {
 
     /// A completion from the volume.
     func complete(_ completion: Completion) throws(SimulationFailure) {
+        // A read of the oracle asks again by itself.
+        if completion.tag.session == Self.oracleSession { return }
         guard let flight = flights[completion.tag.cookie], flight.tag == completion.tag else {
             throw failure("completion \(completion.outcome) of a request that is not in flight")
         }
@@ -138,6 +162,7 @@ extension Simulation {
         switch completion.outcome {
         case .retry:
             guard flight.isParked else { throw failure("retry of a request that is not parked") }
+            report.actions.note(.submitAgain)
             flights[completion.tag.cookie] = nil
             try submit(flight)
         case .done:
@@ -151,8 +176,9 @@ extension Simulation {
     }
 
     private func acknowledge(_ flight: Flight) {
+        report.transitions.note(.answered)
         switch flight.kind {
-        case .write(_, let fua), .zero(_, let fua):
+        case .write(_, let fua), .zero(_, let fua), .trim(_, let fua):
             guard let number = flight.number else { return }
             if fua { history.flush(upTo: number) } else { history.acknowledge(number) }
         case .flush(let covers): history.flush(upTo: covers)
@@ -163,8 +189,9 @@ extension Simulation {
     /// Errors are for a dead disk, a failed sync, a volume being closed, and what needs bytes that
     /// the store gave back damaged; a healthy volume answers.
     private func checkRefusal(_ error: BlockError, of flight: Flight) throws(SimulationFailure) {
-        var isExcused = disk.isOff || hasFailedSync || (host?.isClosing ?? true)
+        var isExcused = disk.isOff || hasFailedDisk || (host?.isClosing ?? true)
         if isStoreFaulty && needsStore(flight.kind) { isExcused = true }
+        report.transitions.note(.requestFailed)
         guard isExcused else {
             let reason = host?.volume.report().lastError ?? "none"
             throw failure("request \(flight.kind) failed with \(error); last error: \(reason)")
@@ -177,7 +204,7 @@ extension Simulation {
         let grainSectors = Limits.grainBytes / Limits.sectorBytes
         switch kind {
         case .read: return true
-        case .write(let sectors, _), .zero(let sectors, _):
+        case .write(let sectors, _), .zero(let sectors, _), .trim(let sectors, _):
             return sectors.lowerBound % grainSectors != 0 || sectors.upperBound % grainSectors != 0
         case .flush: return false
         }

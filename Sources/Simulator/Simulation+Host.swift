@@ -17,7 +17,7 @@ import VolumeMap
 
 extension Simulation {
     /// Pages of a simulated segment: small, so that a run rolls over many.
-    private static var segmentPages: Int { 320 }
+    private static var segmentPages: Int { 64 }
 
     /// Publishes commit 1.
     func createVolume() throws(SimulationFailure) {
@@ -36,8 +36,7 @@ extension Simulation {
     /// Opens the volume, dying and starting over as the armed faults will have it.
     func openUntilServing() throws(SimulationFailure) {
         for attempt in 0..<200 {
-            if attempt > 0 { report.crashesInRecovery += 1 }
-            if chance(2_000) {
+            if chance(2_000), !options.without.contains(.crashInRecovery) {
                 disk.crashAt(disk.operationCount + 1 + Int(random.next(below: 60)))
             }
             do {
@@ -46,14 +45,19 @@ extension Simulation {
                 report.note(0x0F)
                 if attempt == 199 { throw failure("never opened: \(error)") }
             }
-            if host != nil { return try settle() }
+            if host != nil {
+                disk.crashAt(nil)
+                isStoreFaulty = hasStoreFaults
+                return try settle()
+            }
             if disk.isOff {
                 // Died again, during the recovery.
+                report.faults.note(.crashInRecovery)
                 if chance(5_000) { disk.kill() } else { losePower() }
                 _ = disk.reboot()
             } else {
-                // The control plane would wait for the store; here it heals.
-                healStore()
+                // The control plane would wait for the store, or for room; here they heal.
+                heal()
             }
         }
     }
@@ -91,14 +95,23 @@ extension Simulation {
         options.commitBytes = (64 << 10) << random.next(below: 6)
         options.commitAgeSeconds = 1 + random.next(below: 4)
         let volume = Volume(seed, cache: cache, options: options, now: clock.now)
+        let codecs = Codec.allCases + [.raw, .raw, .lz4]
         let settings = PackSettings(
-            targetBytes: 1 << 18, codec: Codec.allCases[Int(random.next(below: 3))])
+            targetBytes: 1 << 18, codec: codecs[Int(random.next(below: UInt64(codecs.count)))])
         let worker = VolumeWorker(
             local: local, store: store, cache: cache, pool: pool, settings: settings,
             random: SharedRandom(seed: random.next()))
-        tell("opened \(opening.root.sequence), records to \(volume.report().lastRecord)")
-        forgetCuts(after: volume.report().lastRecord)
-        return SimulatedHost(volume: volume, worker: worker)
+        let last = volume.report().lastRecord
+        tell("opened \(opening.root.sequence), records to \(last)")
+        forgetCuts(after: last)
+        if last > opening.root.cut { report.transitions.note(.replayed) }
+        if opening.pending != nil { report.transitions.note(.openedPending) }
+        report.transitions.note(
+            opening.isHeadConfirmed ? .openedFromStore : .openedFromRoot)
+        let host = SimulatedHost(volume: volume, worker: worker)
+        host.recoveredLast = last
+        host.openedPending = opening.pending?.commit.token
+        return host
     }
 
     /// Records that did not survive will be written again with other content.

@@ -42,10 +42,20 @@ public final class Simulation {
     var nextCookie: UInt64 = 1
     /// The worst that happened since the disk was last compared with the history.
     var worstDeath = Death.kill
+    /// What the cut is that the disk is armed with.
+    var armedDeath = (death: Death.kill, fault: Fault.killInCall)
     /// The store may answer with faults.
+    var hasStoreFaults = false
+    /// It may have done so since the volume was opened.
     var isStoreFaulty = false
-    /// A sync has failed since the last restart: the volume may refuse writes.
-    var hasFailedSync = false
+    /// Packs with an inverted byte, and where.
+    var damaged: [(key: String, offset: Int)] = []
+    /// A call on the journal was told to fail since the last restart: the volume may refuse writes.
+    var hasFailedDisk = false
+    /// The volume was opened, and it is not known yet how much of the history survived.
+    var isUnjudged = false
+    /// The disk has next to no room.
+    var isDiskFull = false
 
     public init(_ options: SimulationOptions) {
         self.options = options
@@ -65,10 +75,23 @@ public final class Simulation {
         try openUntilServing()
         while step < options.steps {
             step += 1
+            guard !options.isSkipped(step) else { continue }
+            seedStep()
             try takeStep()
         }
+        step += 1
+        seedStep()
         try finish()
+        report.note(disk.fingerprint)
+        report.note(store.fingerprint)
         return report
+    }
+
+    /// Every step has a stream of chance of its own: what is left of a run that is shrunk does what
+    /// it did.
+    private func seedStep() {
+        random = SplitMix64(
+            seed: options.seed &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(step) &* 0xD1B5_4A32_D192_ED03)
     }
 
     /// Sectors of the device as it is now; a grow that was not durable is lost with the power.
@@ -91,19 +114,26 @@ public final class Simulation {
         if try injectFault() { return }
         switch random.next(below: 16) {
         case 0..<6: try submitSomething()
-        case 6..<8: try endTurn()
+        case 6..<8:
+            report.actions.note(.endTurn)
+            try endTurn()
+            if disk.isOff { report.transitions.note(.diedInAppend) }
         case 8..<11: try performEffect()
         case 11..<14: try deliverEvent()
-        case 14:
-            clock.advance(nanoseconds: random.next(below: 400_000_000))
-            try withHost { host in
-                host.volume.tick(clock.now, wallSeconds: clock.wallSeconds)
-                report.note(0x71)
-            }
-            try settle()
-        default: try askControl()
+        case 14: try tick()
+        default: if chance(4_000) { try askControl() } else { try endTurn() }
         }
         try restartIfDead()
+    }
+
+    private func tick() throws(SimulationFailure) {
+        report.actions.note(.tick)
+        clock.advance(nanoseconds: random.next(below: 400_000_000))
+        try withHost { host in
+            host.volume.tick(clock.now, wallSeconds: clock.wallSeconds)
+            report.note(0x71)
+        }
+        try settle()
     }
 
     /// Runs `body` on the living host; nothing if there is none.
@@ -133,33 +163,53 @@ public final class Simulation {
         host.returnPayloads()
         // Everything taken is appended: the last record stands for this moment of the history.
         let last = host.volume.report().lastRecord
-        if indexByCut[last] == nil { indexByCut[last] = history.count }
+        if !isUnjudged, indexByCut[last] == nil { indexByCut[last] = history.count }
     }
 
     private func performEffect() throws(SimulationFailure) {
         guard let host, !host.effects.isEmpty else { return }
         let at = Int(random.next(below: UInt64(host.effects.count)))
         let effect = host.effects.remove(at: at)
+        report.actions.note(.effect)
         report.note(UInt64(at) << 8 | 0xE0)
         tell("effect \(effect.summary)")
+        carryOut(effect, on: host)
+    }
+
+    /// What a worker does; the process may die in it.
+    func carryOut(_ effect: VolumeEffect<VolatileDirectory>, on host: SimulatedHost) {
+        report.note(effect.number)
+        if case .commit = effect { report.transitions.note(.cut) }
         if let event = host.worker.perform(effect, labelSeconds: clock.wallSeconds) {
             host.events.append(event)
         }
+        if disk.isOff, let place = effect.deathPlace { report.transitions.note(place) }
     }
 
     private func deliverEvent() throws(SimulationFailure) {
         guard let host, !host.events.isEmpty else { return }
         let at = Int(random.next(below: UInt64(host.events.count)))
         let event = host.events.remove(at: at)
+        report.actions.note(.event)
         report.note(UInt64(at) << 8 | 0xE1)
         tell("event \(event.summary)")
+        try deliver(event, to: host)
+    }
+
+    func deliver(
+        _ event: VolumeEvent<VolatileDirectory>, to host: SimulatedHost
+    ) throws(SimulationFailure) {
+        report.note(event.number)
+        if let transition = event.transition { report.transitions.note(transition) }
         let before = host.volume.root.commit.sequence
         host.volume.handle(event)
         try settle()
-        if host.volume.root.commit.sequence != before {
-            report.commits += 1
-            try notePublished(host.volume.root)
+        guard host.volume.root.commit.sequence != before else { return }
+        report.commits += 1
+        if host.openedPending == host.volume.root.commit.token {
+            report.transitions.note(.publishedPending)
         }
+        if !isUnjudged { try notePublished(host.volume.root) }
     }
 }
 
@@ -174,6 +224,10 @@ final class SimulatedHost {
     var controls: [ControlRequest: UInt64] = [:]
     var nextControl: UInt64 = 1
     var isClosing = false
+    /// The last record that was found at the start.
+    var recoveredLast = RecordSequence(0)
+    /// Of the commit that was found without an answer at the start.
+    var openedPending: Token?
 
     init(
         volume: consuming Volume<VolatileDirectory>,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Effects and events in a line each, for traces.
+// Effects and events in a line each, for traces, and as a number each, for the hash of a run.
 
+import HostIO
 import Journal
+import Primitives
 import VolumeEngine
 
 extension VolumeEffect {
@@ -18,6 +20,32 @@ extension VolumeEffect {
         case .commit: "commit"
         case .recordFailure(let failure): "record \(failure)"
         case .answer(let request, _): "answer \(request.number)"
+        }
+    }
+
+    var number: UInt64 {
+        switch self {
+        case .sync: 1
+        case .startWriteback(_, let offset, let count): 2 | offset << 8 ^ count << 32
+        case .takeSegments(let numbers): numbers.reduce(3) { $0 &* 31 &+ $1 << 8 }
+        case .retire(let segments): segments.reduce(4) { $0 &* 31 &+ $1.number << 8 }
+        case .fetch(let order):
+            order.blocks.reduce(5 | order.number.number << 8) { $0 &* 31 &+ $1.rawValue }
+        case .warm(let order): 6 | order.number.number << 8
+        case .commit(let run): 7 | run.sequence.rawValue << 8
+        case .recordFailure: 8
+        case .answer(let request, _): 9 | request.number << 8
+        }
+    }
+
+    /// Where the process died, if it died in this.
+    var deathPlace: Transition? {
+        switch self {
+        case .sync: .diedInSync
+        case .takeSegments: .diedTakingSegments
+        case .retire: .diedReturningSegments
+        case .commit: .diedInCommit
+        case .startWriteback, .fetch, .warm, .recordFailure, .answer: nil
         }
     }
 }
@@ -35,6 +63,39 @@ extension VolumeEvent {
         case .retired(let left, let failure):
             "retired, left \(left.count), failure \(failure as Any)"
         case .commitEnded(_, let outcome): "commit ended: \(outcome)"
+        }
+    }
+
+    var number: UInt64 {
+        switch self {
+        case .synced(_, let failure): 1 | UInt64(failure?.code.magnitude ?? 0) << 8
+        case .segmentsTaken(let segments, let isFull, _):
+            segments.reduce(isFull ? 2 : 3) { $0 &* 31 &+ $1.nonce }
+        case .fetched(let number, let failure): (failure == nil ? 4 : 5) | number.number << 8
+        case .warmed(let number, let failure): (failure == nil ? 6 : 7) | number.number << 8
+        case .retired(let left, _): 8 | UInt64(left.count) << 8
+        case .commitEnded(let run, let outcome):
+            switch outcome {
+            case .published: 9 | run.sequence.rawValue << 8
+            case .postponed: 10 | run.sequence.rawValue << 8
+            case .fenced: 11 | run.sequence.rawValue << 8
+            case .failed: 12 | run.sequence.rawValue << 8
+            }
+        }
+    }
+
+    /// What the volume goes through with it.
+    var transition: Transition? {
+        switch self {
+        case .synced(_, let failure): failure == nil ? nil : .closedByFailure
+        case .segmentsTaken(_, let isFull, _): isFull ? .foundFull : nil
+        case .fetched(_, let failure): failure == nil ? .fetched : .fetchFailed
+        case .retired(let left, let failure):
+            left.isEmpty && failure == nil ? .segmentsReturned : nil
+        case .commitEnded(_, .published): .published
+        case .commitEnded(_, .postponed): .postponed
+        case .commitEnded(_, .failed): .closedByFailure
+        case .warmed, .commitEnded(_, .fenced): nil
         }
     }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Runs seeds of the simulator and prints, for each that fails, the line that replays it.
-//
-//   martlet-sim [--seed FIRST] [--count N] [--steps N] [--trace 1]
-//
-// With --trace 1 every request, effect, event and fault is printed as it happens.
+// Runs seeds of the simulator, a thousand at a time, and prints what they did, what they did not
+// reach, and for each that fails the line that replays it.
 
+import HostIO
+import Primitives
+import Shard
 import Simulator
+import Synchronization
 
 #if canImport(Glibc)
     import Glibc
@@ -16,42 +17,98 @@ import Simulator
 @main
 struct MartletSim {
     static func main() {
-        var settings: [String: UInt64] = [
-            "--seed": 1, "--count": 1, "--steps": 1_000, "--trace": 0,
-        ]
-        var arguments = CommandLine.arguments.dropFirst()
-        while let name = arguments.popFirst() {
-            guard settings[name] != nil, let value = arguments.popFirst().flatMap({ UInt64($0) })
-            else {
-                print("usage: martlet-sim [--seed FIRST] [--count N] [--steps N] [--trace 1]")
-                exit(2)
-            }
-            settings[name] = value
+        do throws(UserError) {
+            let command = try SimCommand(CommandLine.arguments.dropFirst())
+            exit(Runner(command).run() ? 0 : 1)
+        } catch {
+            print("\(error)\n\(SimCommand.usage)")
+            exit(2)
         }
-        let first = settings["--seed"] ?? 1
-        var options = SimulationOptions(seed: first, steps: Int(settings["--steps"] ?? 1_000))
-        if settings["--trace"] != 0 { options.trace = { print("  \($0)") } }
-        let failures = run(first..<(first + (settings["--count"] ?? 1)), like: options)
-        exit(failures == 0 ? 0 : 1)
+    }
+}
+
+/// The outcome of a seed.
+private typealias Outcome = Result<SimulationReport, SimulationFailure>
+
+/// Runs blocks of seeds on several threads; what it prints is in the order of the seeds.
+private struct Runner {
+    private let command: SimCommand
+    private let clock = SystemClock()
+    private let start: Instant
+
+    init(_ command: SimCommand) {
+        self.command = command
+        start = clock.now
     }
 
-    /// The number of seeds that failed.
-    private static func run(_ seeds: Range<UInt64>, like model: SimulationOptions) -> Int {
+    private var seconds: Double { Double(clock.now.nanoseconds(since: start)) / 1e9 }
+
+    private var isOverdue: Bool { command.seconds.map { seconds >= Double($0) } ?? false }
+
+    /// True if all held and everything was reached.
+    func run() -> Bool {
+        let pool = WorkerPool(threads: command.jobs, name: "seeds")
+        defer { pool.stop() }
+        var summary = SimulationSummary()
         var failures = 0
-        var total = SimulationReport(seed: seeds.lowerBound)
-        for seed in seeds {
-            var options = SimulationOptions(seed: seed, steps: model.steps)
-            options.trace = model.trace
-            do throws(SimulationFailure) {
-                total.add(try Simulation(options).run())
-            } catch {
-                failures += 1
-                print("FAILED \(error)")
-                print("  replay: martlet-sim --seed \(seed) --count 1 --steps \(model.steps)")
+        var shortcomings: [String] = []
+        var next = command.first
+        let end = command.first + command.count
+        while next < end, !isOverdue {
+            let count = min(UInt64(SimulationSummary.coverageSeeds), end - next)
+            var block = SimulationSummary()
+            for outcome in outcomes(of: next..<(next + count), on: pool) {
+                switch outcome {
+                case .success(let report): block.add(report)
+                case .failure(let failure):
+                    failures += 1
+                    tell(failure, shrinks: failures <= 3)
+                }
             }
+            if block.runs >= SimulationSummary.coverageSeeds {
+                shortcomings += block.shortcomings.map { "seeds from \(next): \($0)" }
+            }
+            summary.add(block)
+            next += count
         }
-        print("\(seeds.count) seeds, \(failures) failed")
-        print(total)
-        return failures
+        tell(summary, failures: failures)
+        for shortcoming in shortcomings { print("SHORT \(shortcoming)") }
+        return failures == 0 && shortcomings.isEmpty
+    }
+
+    private func outcomes(of seeds: Range<UInt64>, on pool: WorkerPool) -> [Outcome] {
+        let outcomes = Lock([Outcome?](repeating: nil, count: seeds.count))
+        let command = command
+        let start = start
+        let clock = clock
+        pool.spread(seeds.count) { index in
+            let elapsed = clock.now.nanoseconds(since: start) / 1_000_000_000
+            if let most = command.seconds, elapsed >= most { return }
+            let options = command.options(seed: seeds.lowerBound + UInt64(index))
+            let outcome: Outcome
+            do throws(SimulationFailure) {
+                outcome = .success(try Simulation(options).run())
+            } catch { outcome = .failure(error) }
+            outcomes.withLock { $0[index] = outcome }
+        }
+        return outcomes.withLock { $0.compactMap { $0 } }
+    }
+
+    private func tell(_ failure: SimulationFailure, shrinks: Bool) {
+        print("FAILED \(failure)")
+        var options = command.options(seed: failure.seed)
+        print("  replay: \(options.replay) --trace 1")
+        guard shrinks, !command.isTraced else { return }
+        options.trace = nil
+        let shrunk = Shrinker.shrink(options, failure)
+        print("  shrunk: \(shrunk.options.replay) --trace 1")
+        print("  which says: \(shrunk.failure)")
+    }
+
+    private func tell(_ summary: SimulationSummary, failures: Int) {
+        print("\(summary.runs + failures) seeds, \(failures) failed")
+        if summary.runs > 0 { print(summary) }
+        let rate = Double(summary.runs + failures) * 60 / max(seconds, 0.001)
+        print("\(Int(rate)) seeds a minute, \(Int(seconds)) s, \(command.jobs) threads")
     }
 }

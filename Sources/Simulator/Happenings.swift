@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What can happen in a run, by name: what goes wrong, what is done, and what the volume goes
+// through. Each of them is reached in every thousand seeds, or the runs show less than they seem
+// to.
+
+/// What goes wrong. docs/ARCHITECTURE.md says what is to come of each; nothing else is injected.
+public enum Fault: String, CaseIterable, Sendable {
+    // Of the process and the machine.
+    case kill
+    case killInCall = "kill-in-call"
+    case powerLoss = "power-loss"
+    case powerLossInCall = "power-loss-in-call"
+    /// Nothing unsynced is lost, and the boot id is another one.
+    case reboot
+    case crashInRecovery = "crash-in-recovery"
+    case cacheLoss = "cache-loss"
+    // Of the disk.
+    case syncFails = "sync-fails"
+    case writeFails = "write-fails"
+    case readFails = "read-fails"
+    case diskFull = "disk-full"
+    // Of the store.
+    case storeAway = "store-away"
+    case requestsAway = "requests-away"
+    case replyLost = "reply-lost"
+    case latePut = "late-put"
+    case shortRead = "short-read"
+    case flippedRead = "flipped-read"
+    case packDamaged = "pack-damaged"
+    case packMissing = "pack-missing"
+
+    /// It ends the process.
+    var isCrash: Bool {
+        switch self {
+        case .kill, .killInCall, .powerLoss, .powerLossInCall, .reboot, .crashInRecovery,
+            .cacheLoss:
+            true
+        default: false
+        }
+    }
+}
+
+/// What is done, by the guest, the control plane and the shell around the volume.
+public enum Action: String, CaseIterable, Sendable {
+    case write, zero, trim, read, flush
+    case forceUnitAccess = "force-unit-access"
+    case submitAgain = "submit-again"
+    case endTurn = "end-turn"
+    case tick
+    case effect, event
+    case commit, resize, close
+    case heal
+}
+
+/// What the volume goes through.
+public enum Transition: String, CaseIterable, Sendable {
+    case openedFromRoot = "opened-from-root"
+    case openedFromStore = "opened-from-store"
+    case openedPending = "opened-with-pending-commit"
+    case replayed = "replayed-journal"
+    case parked
+    case answered
+    case cut
+    case published
+    case publishedPending = "published-pending-commit"
+    case postponed
+    case grown
+    case fetched
+    case fetchFailed = "fetch-failed"
+    case segmentsReturned = "segments-returned"
+    case foundFull = "found-disk-full"
+    case closedByFailure = "closed-by-failure"
+    case requestFailed = "request-failed"
+    case diedInAppend = "died-in-append"
+    case diedInSync = "died-in-sync"
+    case diedTakingSegments = "died-taking-segments"
+    case diedReturningSegments = "died-returning-segments"
+    case diedInCommit = "died-in-commit"
+    case closedClean = "closed-clean"
+}
+
+/// How often each kind of something happened.
+public struct Tally<Kind>: Equatable, Sendable
+where Kind: CaseIterable & Hashable & Sendable & RawRepresentable, Kind.RawValue == String {
+    private var counts: [Kind: Int] = [:]
+
+    init() {}
+
+    mutating func note(_ kind: Kind) { counts[kind, default: 0] += 1 }
+
+    mutating func add(_ other: Tally) {
+        for kind in Kind.allCases where other[kind] > 0 { counts[kind, default: 0] += other[kind] }
+    }
+
+    public subscript(kind: Kind) -> Int { counts[kind] ?? 0 }
+
+    /// Kinds that happened at all.
+    public var kinds: Int { counts.count }
+
+    /// Kinds that never happened, by name.
+    var missing: [String] { Kind.allCases.filter { self[$0] == 0 }.map(\.rawValue) }
+
+    /// `name count`, in the order of the declaration.
+    var text: String {
+        Kind.allCases.map { "\($0.rawValue) \(self[$0])" }.joined(separator: ", ")
+    }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// A store that is away, loses replies, carries requests out late, and gives back what is short,
+// damaged or not there. What a client makes of status codes (429, 503, 409, 412) is the S3 client's
+// and has its own tests: at the seam they are an absent store or an existing key.
+
+import ObjectStore
+import Primitives
+
+extension Simulation {
+    func injectStoreFault(_ fault: Fault) {
+        isStoreFaulty = true
+        hasStoreFaults = true
+        switch fault {
+        case .storeAway: store.setAway(true)
+        case .requestsAway:
+            store.inject(StoreFault(.away, times: 1 + Int(random.next(below: 5))))
+        case .replyLost: store.inject(StoreFault(.replyLost, operation: .put))
+        case .latePut:
+            let count = Int(random.next(below: 20))
+            store.inject(StoreFault(.late(afterRequests: count), operation: .put))
+        case .shortRead: store.inject(StoreFault(.short, operation: .get))
+        case .flippedRead: store.inject(StoreFault(.flipped, operation: .get))
+        default:
+            guard let key = drawPack() else { return }
+            if fault == .packMissing {
+                store.hide(key)
+            } else {
+                damage(key)
+            }
+        }
+        report.faults.note(fault)
+    }
+
+    private func drawPack() -> String? {
+        let packs = store.keys(prefix: "packs/")
+        return packs.isEmpty ? nil : packs[Int(random.next(below: UInt64(packs.count)))]
+    }
+
+    private func damage(_ key: String) {
+        let size = UInt64(store.byteCount(of: key) ?? 0)
+        guard size > 0 else { return }
+        let offset = Int(random.next(below: size))
+        store.rot(key, at: offset)
+        damaged.append((key, offset))
+    }
+
+    /// Everything in the store is as it should be again. What the volume saw meanwhile it may still
+    /// report, until it is opened anew.
+    func healStore() {
+        store.heal()
+        // The same byte inverted again.
+        for (key, offset) in damaged { store.rot(key, at: offset) }
+        damaged.removeAll()
+        hasStoreFaults = false
+    }
+}
