@@ -84,6 +84,8 @@ struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
         let isDistrusted: Bool
         private var current: LocalRoot?
         private var isMadeHere = false
+        /// A fence was begun: what was here may be set aside, and the fence may land at any time.
+        private var isFencing = false
 
         init(
             request: ClaimRequest, what: String, claimer: Claimer, local: LocalVolume<Storage>,
@@ -111,7 +113,7 @@ struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
                     return try resolve(found.pending)
                 } catch {
                     // The volume was asked for by name, but it is ours as far as anybody can tell.
-                    guard error.kind == .storeAway else { throw error }
+                    guard error.kind == .storeAway, !isFencing else { throw error }
                     return atOnce
                 }
             }
@@ -229,6 +231,7 @@ struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
 
         private mutating func fence(over first: LocalRoot) throws(UserError) -> VolumeClaim<Storage>
         {
+            isFencing = true
             var head = first
             for _ in 0..<Claimer.attemptsMax {
                 let adopts = isHeadLocal(head) && !isDistrusted

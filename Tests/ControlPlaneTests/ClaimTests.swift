@@ -320,6 +320,27 @@ struct ClaimTests {
         #expect(source != reply.export.volume)
     }
 
+    @Test("a take-over whose fence got no answer serves nothing until that is known")
+    func unansweredFence() throws {
+        let first = try TestNode("a", shared)
+        let second = try TestNode("b", shared, seed: 2)
+        let volume = try first.make("prod", writes: [1])
+        _ = try first.plane.drain("prod")
+        _ = try second.plane.open("prod", force: true)
+        // It does not know yet.
+        try first.host.write(2, to: volume)
+        let fault = StoreFault(.replyLost, operation: .put, keyPrefix: "volumes/")
+        shared.store.inject(fault)
+        let error = try failure { _ = try first.plane.open("prod", force: true) }
+        #expect(error.kind == .storeAway)
+        // Its journal was set aside: the old root without it would be older than what was written.
+        #expect(first.host.content(ServedVolume(volume)) == nil)
+        _ = try first.plane.open("prod", force: true)
+        #expect(first.host.content(ServedVolume(volume)) == [1])
+        #expect(try shared.head(of: volume).uncleanTakeover != nil)
+        #expect(try journals(first, volume).contains { $0.hasPrefix("journal.salvage-") })
+    }
+
     @Test("a promotion claims, makes the export writable, and stays after a restart")
     func promote() throws {
         let node = try TestNode("a", shared)
