@@ -121,8 +121,8 @@ targets += [
     module(
         "Simulator",
         [
-            "Primitives", "BlockDevice", "Formats", "HostIO", "ObjectStore", "Journal",
-            "CleanCache", "VolumeMap", "Committer", "VolumeEngine",
+            "Primitives", "BlockDevice", "Formats", "Documents", "HostIO", "ObjectStore", "Journal",
+            "CleanCache", "VolumeMap", "Committer", "VolumeEngine", "ControlPlane",
         ]),
     .executableTarget(
         name: "martlet-sim", dependencies: ["Simulator", "Shard", "HostIO", "Primitives"],

@@ -15,23 +15,32 @@
 // before anything is served, so an identity that is early harms nothing.
 
 import Committer
-import Documents
+package import Documents
 import Formats
-import HostIO
-import ObjectStore
-import Primitives
+package import HostIO
+package import ObjectStore
+package import Primitives
 
 /// Who asks for a volume, and how much they insist.
-struct ClaimRequest: Sendable {
+package struct ClaimRequest: Sendable {
     let name: RefName
     let volume: VolumeID
     /// Ask the store even if the volume could be served at once.
-    var asksStore = false
+    let asksStore: Bool
     /// Take over from a live node, from a racing claim, and without a journal that failed.
-    var isForced = false
+    let isForced: Bool
+
+    package init(
+        name: RefName, volume: VolumeID, asksStore: Bool = false, isForced: Bool = false
+    ) {
+        self.name = name
+        self.volume = volume
+        self.asksStore = asksStore
+        self.isForced = isForced
+    }
 }
 
-struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
+package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
     let cache: Storage
     let store: Store
     let machine: String
@@ -44,7 +53,20 @@ struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
     /// Others may take the next number this many times before a claim gives up.
     private static var attemptsMax: Int { 64 }
 
-    func claim(_ request: ClaimRequest) throws(UserError) -> VolumeClaim<Storage> {
+    package init(
+        cache: Storage, store: Store, machine: String, clock: any Clock,
+        token: @escaping @Sendable () -> Token,
+        server: @escaping @Sendable (VolumeID) throws(UserError) -> String?
+    ) {
+        self.cache = cache
+        self.store = store
+        self.machine = machine
+        self.clock = clock
+        self.token = token
+        self.server = server
+    }
+
+    package func claim(_ request: ClaimRequest) throws(UserError) -> VolumeClaim<Storage> {
         let what = "cannot open \(request.name) for writing"
         guard
             let local = try explainLocal(

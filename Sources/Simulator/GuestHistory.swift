@@ -18,7 +18,7 @@ struct GuestHistory {
         let isZero: Bool
     }
 
-    /// Requests taken so far; the next one gets this number plus one.
+    /// The number of the newest request that was taken.
     private(set) var count: UInt64 = 0
     private(set) var sectors: Int
     private var versions: [[Version]]
@@ -40,13 +40,23 @@ struct GuestHistory {
         sectors = newSectors
     }
 
-    /// The device took a write or zero of `range`; its number.
-    mutating func take(_ range: Range<Int>, isZero: Bool) -> UInt64 {
-        count += 1
+    /// The device took a write or zero of `range`. Numbers rise; those of other hosts' requests are
+    /// left out.
+    mutating func take(_ range: Range<Int>, isZero: Bool, number: UInt64) {
+        precondition(number > count)
+        count = number
         for sector in range {
-            versions[sector].append(Version(request: count, isZero: isZero))
+            versions[sector].append(Version(request: number, isZero: isZero))
         }
-        return count
+    }
+
+    /// The history up to a request, all of it published.
+    func prefix(_ index: UInt64) -> GuestHistory {
+        var copy = self
+        copy.rewind(to: index)
+        copy.count = index
+        copy.published = index
+        return copy
     }
 
     mutating func acknowledge(_ request: UInt64) { acknowledged = max(acknowledged, request) }

@@ -30,6 +30,9 @@ public enum Fault: String, CaseIterable, Sendable {
     case flippedRead = "flipped-read"
     case packDamaged = "pack-damaged"
     case packMissing = "pack-missing"
+    // Of two hosts.
+    /// It stands still before a request to the store, and the other one takes the volume.
+    case writerStalls = "writer-stalls"
 
     /// It ends the process.
     var isCrash: Bool {
@@ -51,6 +54,7 @@ public enum Action: String, CaseIterable, Sendable {
     case tick
     case effect, event
     case commit, resize, close
+    case takeOver = "take-over"
     case heal
 }
 
@@ -79,6 +83,9 @@ public enum Transition: String, CaseIterable, Sendable {
     case diedReturningSegments = "died-returning-segments"
     case diedInCommit = "died-in-commit"
     case closedClean = "closed-clean"
+    case takenOver = "taken-over"
+    case fenced
+    case journalSetAside = "journal-set-aside"
 }
 
 /// How often each kind of something happened.

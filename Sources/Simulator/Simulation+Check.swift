@@ -14,33 +14,24 @@ import VolumeMap
 extension Simulation {
     /// Reads the whole disk through the restarted volume and judges it: a prefix of the history, at
     /// or past `bounds.lowerBound`. The history then continues from there.
-    func checkDisk(
-        _ bounds: ClosedRange<UInt64>, isAfterCacheLoss: Bool
-    ) throws(SimulationFailure) {
-        guard host != nil else { throw failure("nobody serves the volume") }
-        var exact = bounds
-        if isAfterCacheLoss, let cut = host?.volume.root.commit.cut, let index = indexByCut[cut] {
-            guard index >= bounds.lowerBound else {
-                throw failure("the head is older than what was published")
-            }
-            exact = index...index
-        }
+    func checkDisk(_ bounds: ClosedRange<UInt64>) throws(SimulationFailure) {
+        guard node.host != nil else { throw failure("nobody serves the volume") }
         let stamps = try readWholeDisk(sectors: deviceSectors)
         report.diskChecks += 1
-        tell("judging within \(exact)")
-        switch history.judge(stamps, bounds: exact) {
+        tell("judging within \(bounds)")
+        switch node.history.judge(stamps, bounds: bounds) {
         case .prefix(let index):
             report.note(index << 8 | 0xD1)
-            history.rewind(to: index)
-            isUnjudged = false
-            guard let host else { return }
+            node.history.rewind(to: index)
+            node.isUnjudged = false
+            guard let host = node.host else { return }
             // Marks that were appended since changed nothing.
             let last = host.volume.report().lastRecord
             for record in host.recoveredLast.rawValue...last.rawValue {
-                indexByCut[RecordSequence(record)] = index
+                node.indexByCut[RecordSequence(record)] = index
             }
         case let verdict:
-            throw failure("after the restart the disk is no prefix: \(verdict), bounds \(exact)")
+            throw failure("after the restart the disk is no prefix: \(verdict), bounds \(bounds)")
         }
     }
 
@@ -51,7 +42,7 @@ extension Simulation {
             byteCount: pieceSectors * Limits.sectorBytes, alignment: 8)
         defer { buffer.deallocate() }
         var stamps: [GuestHistory.Stamp] = []
-        disk.crashAt(nil)
+        node.disk.crashAt(nil)
         while stamps.count < sectors {
             let count = min(pieceSectors, sectors - stamps.count)
             let target = UnsafeMutableRawBufferPointer(
@@ -73,19 +64,20 @@ extension Simulation {
     ) throws(SimulationFailure) {
         let tag = RequestTag(session: Self.oracleSession, slot: 0, cookie: 0)
         for round in 0..<10_000 {
-            guard let host else { throw failure("the daemon died during a check") }
+            guard let host = node.host else { throw failure("the daemon died during a check") }
             let offset = ByteOffset(UInt64(sector * Limits.sectorBytes))
             switch host.volume.read(at: offset, into: target, tag: tag) {
             case .done: return
             case .parked: break
             case .staged: throw failure("a read was staged")
             case .failed(let error):
-                guard isStoreFaulty else { throw failure("read failed with \(error)") }
+                guard node.isStoreFaulty else { throw failure("read failed with \(error)") }
             }
             if round > 100 { heal() }
             try turnTheWheel(host)
         }
-        throw failure("a read of sector \(sector) never finished: \(host?.volume.report() as Any)")
+        throw failure(
+            "a read of sector \(sector) never finished: \(node.host?.volume.report() as Any)")
     }
 
     /// Carries out everything that is under way, in order.
@@ -94,7 +86,7 @@ extension Simulation {
         try settle()
         let effects = host.effects
         host.effects.removeAll()
-        for effect in effects { carryOut(effect, on: host) }
+        for effect in effects { try carryOut(effect, on: host) }
         let events = host.events
         host.events.removeAll()
         for event in events { try deliver(event, to: host) }
@@ -103,45 +95,68 @@ extension Simulation {
         try settle()
     }
 
-    /// Heals everything and lets time pass: every request finishes, the volume drains, the store
-    /// holds the whole history, and the disk too.
+    /// Heals everything and lets time pass: every request finishes, the host that may publish
+    /// drains the volume, the other one is fenced; the store holds the whole history, and the disk
+    /// too.
     func finish() throws(SimulationFailure) {
-        disk.crashAt(nil)
+        for node in nodes {
+            node.disk.crashAt(nil)
+            node.store.pause.body = nil
+        }
         heal()
-        if hasFailedDisk { try die(.power, by: .powerLoss) }
-        try openIfNeeded()
-        guard let host else { throw failure("nobody serves the volume at the end") }
-        let request = ControlRequest(number: host.nextControl)
-        host.nextControl += 1
-        host.controls[request] = history.acknowledged
-        report.actions.note(.close)
-        host.volume.requestClose(request)
-        host.isClosing = true
-        for _ in 0..<2_000 {
-            try settle()
-            try turnTheWheel(host)
-            if host.controls.isEmpty && flights.isEmpty { break }
-        }
-        guard host.controls.isEmpty else {
-            throw failure("the volume never drained: \(host.volume.report())")
-        }
-        guard flights.isEmpty else {
-            throw failure("\(flights.count) requests never finished")
-        }
+        try followChain()
+        let owner = chain.owner ?? 0
+        node = nodes[1 - owner]
+        if node.host != nil { try endRival() }
+        node = nodes[owner]
+        if node.hasFailedDisk { try die(.power, by: .powerLoss) }
+        if node.host == nil { try openUntilServing() }
+        guard let host = node.host else { throw failure("nobody serves the volume at the end") }
+        try close(host)
         guard host.volume.report().journalSegments == 0 else {
             throw failure("a drained volume holds \(host.volume.report().journalSegments) segments")
         }
         let root = host.volume.root
         guard root.commit.state == .clean else { throw failure("the last commit is not clean") }
         report.transitions.note(.closedClean)
-        try checkStore(root, holds: history.acknowledged...history.count)
+        try followChain()
+        guard root.commit.token == chain.head.token else {
+            throw failure("commit \(root.commit.sequence) is closed, and not the store's last")
+        }
+        let history = node.history
+        try checkStore(root, holds: history.acknowledged...history.count, of: history)
         let stamps = try readWholeDisk(sectors: deviceSectors)
         report.diskChecks += 1
         let verdict = history.judge(stamps, bounds: history.count...history.count)
         guard case .prefix = verdict else { throw failure("at the end: \(verdict)") }
     }
 
-    private func openIfNeeded() throws(SimulationFailure) {
-        if host == nil { try openUntilServing() }
+    /// The host that lost the volume learns it at the latest when it closes.
+    private func endRival() throws(SimulationFailure) {
+        guard let host = node.host, !node.hasFailedDisk else { return }
+        try close(host)
+        guard host.volume.report().operationState == "fenced" else {
+            throw failure("host \(node.number) lost the volume and was not fenced")
+        }
+    }
+
+    private func close(_ host: SimulatedHost) throws(SimulationFailure) {
+        let request = ControlRequest(number: host.nextControl)
+        host.nextControl += 1
+        host.controls[request] = node.history.acknowledged
+        report.actions.note(.close)
+        host.volume.requestClose(request)
+        host.isClosing = true
+        for _ in 0..<2_000 {
+            try settle()
+            try turnTheWheel(host)
+            if host.controls.isEmpty && node.flights.isEmpty { break }
+        }
+        guard host.controls.isEmpty else {
+            throw failure("the volume never drained: \(host.volume.report())")
+        }
+        guard node.flights.isEmpty else {
+            throw failure("\(node.flights.count) requests never finished")
+        }
     }
 }

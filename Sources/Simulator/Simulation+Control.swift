@@ -7,6 +7,7 @@ import BlockDevice
 import CleanCache
 import Formats
 import HostIO
+import ObjectStore
 import Primitives
 import VolumeEngine
 import VolumeMap
@@ -14,7 +15,7 @@ import VolumeMap
 extension Simulation {
     /// Asks for a commit, or for more room.
     func askControl() throws(SimulationFailure) {
-        guard let host, !host.isClosing, host.controls.count < 4 else { return }
+        guard let host = node.host, !host.isClosing, host.controls.count < 4 else { return }
         let request = ControlRequest(number: host.nextControl)
         host.nextControl += 1
         if chance(2_000) {
@@ -24,7 +25,7 @@ extension Simulation {
             host.volume.requestResize(
                 request, to: ByteCount(UInt64(sectors * Limits.sectorBytes)))
         } else {
-            host.controls[request] = history.acknowledged
+            host.controls[request] = node.history.acknowledged
             report.actions.note(.commit)
             host.volume.requestCommit(request)
         }
@@ -34,38 +35,28 @@ extension Simulation {
     func answered(
         _ request: ControlRequest, _ answer: ControlAnswer
     ) throws(SimulationFailure) {
-        guard let covers = host?.controls.removeValue(forKey: request) else {
+        guard let covers = node.host?.controls.removeValue(forKey: request) else {
             throw failure("an answer to nobody's question")
         }
         report.note(request.number << 8 | 0xC0)
         switch answer {
         case .committed(let root):
-            guard let index = indexByCut[root.commit.cut], index >= covers else {
+            guard let index = node.indexByCut[root.commit.cut], index >= covers else {
                 throw failure("commit \(root.commit.sequence) answers for more than it holds")
             }
-            history.publish(upTo: covers)
+            node.history.publish(upTo: covers)
         case .resized: report.transitions.note(.grown)
         case .failed(let reason):
-            guard disk.isOff || hasFailedDisk || reason == .closing else {
+            guard node.disk.isOff || node.hasFailedDisk || node.isFenced || reason == .closing
+            else {
                 throw failure("a control request failed for no reason: \(reason.reason)")
             }
         }
     }
 
-    /// A commit became the root: what the store holds must be the history at its cut, exactly.
-    /// Every eighth is read back whole by a reader that knows nothing but the store.
-    func notePublished(_ root: Root) throws(SimulationFailure) {
-        guard let index = indexByCut[root.commit.cut] else {
-            throw failure("commit \(root.commit.sequence) has a cut that was never a moment")
-        }
-        report.note(root.commit.sequence.rawValue << 16 | 0xC1)
-        guard chance(1_250) else { return }
-        try checkStore(root, holds: index...index)
-    }
-
     /// Reads a commit from the store alone and judges it.
     func checkStore(
-        _ root: Root, holds bounds: ClosedRange<UInt64>
+        _ root: Root, holds bounds: ClosedRange<UInt64>, of history: GuestHistory
     ) throws(SimulationFailure) {
         report.storeChecks += 1
         let cache = CleanCache(capacityBytes: Limits.cacheBytesMin)
@@ -93,15 +84,15 @@ extension Simulation {
     }
 
     private func bring(
-        _ block: BlockIndex, of root: Root, by fetcher: MapFetcher<Store>
+        _ block: BlockIndex, of root: Root, by fetcher: MapFetcher<MemoryStore>
     ) throws(SimulationFailure) -> CachedBlock? {
         var last = ""
         for _ in 0..<100 {
             do throws(FetchError) { return try fetcher.content(of: block, in: root) } catch {
                 last = "\(error)"
-                guard error.isRetryable || isStoreFaulty else { break }
+                guard error.isRetryable || hasStoreFaults else { break }
             }
-            if isStoreFaulty { healStore() }
+            if hasStoreFaults { healStore() }
         }
         throw failure("block \(block) of commit \(root.commit.sequence): \(last)")
     }

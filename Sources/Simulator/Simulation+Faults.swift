@@ -18,9 +18,10 @@ extension Simulation {
         (.kill, 8), (.killInCall, 6), (.powerLoss, 8), (.powerLossInCall, 6), (.reboot, 3),
         (.cacheLoss, 3), (.syncFails, 2), (.writeFails, 1), (.readFails, 1), (.diskFull, 4),
         (.storeAway, 10), (.requestsAway, 12), (.replyLost, 12), (.latePut, 12), (.shortRead, 10),
-        (.flippedRead, 6), (.packDamaged, 3), (.packMissing, 3),
+        (.flippedRead, 6), (.packDamaged, 3), (.packMissing, 3), (.writerStalls, 8),
     ]
     private static let healRate: UInt64 = 60
+    private static let takeOverRate: UInt64 = 8
 
     /// True if the step was a fault, or the end of some.
     func injectFault() throws(SimulationFailure) -> Bool {
@@ -33,9 +34,13 @@ extension Simulation {
             }
             drawn -= rate
         }
-        guard drawn < Self.healRate else { return false }
-        report.actions.note(.heal)
-        heal()
+        if drawn < Self.healRate {
+            report.actions.note(.heal)
+            heal()
+            return true
+        }
+        guard drawn - Self.healRate < Self.takeOverRate else { return false }
+        try takeOver(by: nodes[1 - (chain.owner ?? 0)])
         return true
     }
 
@@ -54,13 +59,14 @@ extension Simulation {
         case .storeAway, .requestsAway, .replyLost, .latePut, .shortRead, .flippedRead,
             .packDamaged, .packMissing:
             injectStoreFault(fault)
+        case .writerStalls: stallWriter()
         }
     }
 
     /// Soon, in the middle of some call. Counted when it comes.
     private func armCut(_ death: Death, _ fault: Fault) {
-        armedDeath = (death, fault)
-        disk.crashAt(disk.operationCount + 1 + Int(random.next(below: 40)))
+        node.armedDeath = (death, fault)
+        node.disk.crashAt(node.disk.operationCount + 1 + Int(random.next(below: 40)))
     }
 
     // MARK: The disk
@@ -69,33 +75,35 @@ extension Simulation {
         report.faults.note(fault)
         switch fault {
         case .diskFull:
-            guard let space = try? disk.root.space() else { return }
-            disk.setCapacity(bytes: space.total - space.free + random.next(below: 1 << 20))
-            isDiskFull = true
+            guard let space = try? node.disk.root.space() else { return }
+            node.disk.setCapacity(bytes: space.total - space.free + random.next(below: 1 << 20))
+            node.isDiskFull = true
         case .syncFails:
-            hasFailedDisk = true
+            node.hasFailedDisk = true
             failJournal(.sync)
         case .writeFails:
-            hasFailedDisk = true
+            node.hasFailedDisk = true
             failJournal(.write)
         default:
-            hasFailedDisk = true
+            node.hasFailedDisk = true
             failJournal(.read)
         }
     }
 
     /// A segment keeps the path that it was opened by: in the journal, or in the pool.
     private func failJournal(_ kind: VolatileDisk.Kind) {
-        disk.failNext(kind, code: EIO, pathEnding: ".seg")
-        disk.failNext(kind, code: EIO, pathEnding: ".free")
+        node.disk.failNext(kind, code: EIO, pathEnding: ".seg")
+        node.disk.failNext(kind, code: EIO, pathEnding: ".free")
     }
 
     /// Ends what ails the store and a full disk; a call that failed stays failed.
     func heal() {
         tell("all is healed")
         healStore()
-        disk.setCapacity(bytes: 1 << 50)
-        isDiskFull = false
+        for node in nodes {
+            node.disk.setCapacity(bytes: 1 << 50)
+            node.isDiskFull = false
+        }
     }
 
     // MARK: Deaths
@@ -112,52 +120,63 @@ extension Simulation {
     /// Ends the process and what it had in memory; starts it again; judges what it finds.
     func die(_ death: Death, by fault: Fault) throws(SimulationFailure) {
         report.faults.note(fault)
-        host?.returnPayloads()
-        host = nil
-        flights.removeAll()
         report.note(0xDEAD << 8 | death.rawValue)
         tell("died by \(fault.rawValue)")
-        worstDeath = max(worstDeath, death)
+        node.worstDeath = max(node.worstDeath, death)
         switch death {
         case .kill where fault == .reboot:
             // Pages that a failed sync dropped were in memory alone.
-            if hasFailedDisk { worstDeath = max(worstDeath, .power) }
-            disk.crash(keeping: .all)
-            bootID = BootID.random(from: &random)
-        case .kill: disk.kill()
+            if node.hasFailedDisk { node.worstDeath = max(node.worstDeath, .power) }
+            node.disk.crash(keeping: .all)
+            node.bootID = BootID.random(from: &random)
+        case .kill: node.disk.kill()
         case .power: losePower()
         case .cacheLoss:
-            report.note(disk.fingerprint)
-            disk.crash(keeping: .none)
-            disk = VolatileDisk(seed: random.next())
-            isDiskFull = false
+            report.note(node.disk.fingerprint)
+            node.disk.crash(keeping: .none)
+            node.disk = VolatileDisk(seed: random.next())
+            node.isDiskFull = false
         }
-        if death != .cacheLoss { _ = disk.reboot() }
-        hasFailedDisk = false
-        isUnjudged = true
+        node.store.pause.body = nil
+        if death != .cacheLoss { _ = node.disk.reboot() }
+        dropHost()
         try openUntilServing()
+        try judgeOpened()
+    }
+
+    /// After an opening: what the guest finds must be what it was promised.
+    func judgeOpened() throws(SimulationFailure) {
         let promised: UInt64
-        switch worstDeath {
-        case .kill: promised = history.acknowledged
-        case .power: promised = history.flushed
-        case .cacheLoss: promised = history.published
+        switch node.worstDeath {
+        case .kill: promised = node.history.acknowledged
+        case .power: promised = node.history.flushed
+        case .cacheLoss: promised = node.history.published
         }
-        let isCacheLost = worstDeath == .cacheLoss
-        worstDeath = .kill
-        try checkDisk(promised...history.count, isAfterCacheLoss: isCacheLost)
+        node.worstDeath = .kill
+        try checkDisk(promised...node.history.count)
+    }
+
+    /// Ends the process and what it had in memory.
+    func dropHost() {
+        node.host?.returnPayloads()
+        node.host = nil
+        node.flights.removeAll()
+        node.hasFailedDisk = false
+        node.isFenced = false
+        node.isUnjudged = true
     }
 
     /// Unsynced sectors and names survive or not, at random, now and then none; the host boots
     /// anew.
     func losePower() {
-        worstDeath = max(worstDeath, .power)
-        disk.crash(keeping: chance(1_000) ? .none : .random(seed: random.next()))
-        bootID = BootID.random(from: &random)
+        node.worstDeath = max(node.worstDeath, .power)
+        node.disk.crash(keeping: chance(1_000) ? .none : .random(seed: random.next()))
+        node.bootID = BootID.random(from: &random)
     }
 
     /// The armed cut hit: the process is gone.
     func restartIfDead() throws(SimulationFailure) {
-        guard disk.isOff else { return }
-        try die(armedDeath.death, by: armedDeath.fault)
+        guard node.disk.isOff else { return }
+        try die(node.armedDeath.death, by: node.armedDeath.fault)
     }
 }

@@ -31,8 +31,8 @@ extension Simulation {
     static var oracleSession: UInt32 { 2 }
 
     func submitSomething() throws(SimulationFailure) {
-        guard flights.count < options.depth else { return }
-        if options.isDisordered, let any = flights.keys.first {
+        guard node.flights.count < options.depth else { return }
+        if options.isDisordered, let any = node.flights.keys.first {
             clock.advance(nanoseconds: any * 1_000_000)
         }
         let cookie = nextCookie
@@ -65,7 +65,7 @@ extension Simulation {
         case 8: return .zero(sectors: sectors, fua: fua)
         case 9: return .trim(sectors: sectors, fua: fua)
         case 10..<14: return .read(sectors: sectors)
-        default: return .flush(covers: history.acknowledged)
+        default: return .flush(covers: node.history.acknowledged)
         }
     }
 
@@ -87,42 +87,48 @@ extension Simulation {
 
     /// Offers a request to the volume, for the first time or again.
     func submit(_ flight: Flight) throws(SimulationFailure) {
-        if host == nil { try openUntilServing() }
-        guard let host else { return }
+        if node.host == nil { try openUntilServing() }
+        guard let host = node.host else { return }
         var flight = flight
         let answer: Submission
         switch flight.kind {
         case .write(let sectors, let fua):
             let payload = UnsafeMutableRawBufferPointer.allocate(
                 byteCount: sectors.count * Limits.sectorBytes, alignment: 8)
-            GuestHistory.fill(payload, first: sectors.lowerBound, request: history.count + 1)
+            GuestHistory.fill(payload, first: sectors.lowerBound, request: lastRequest + 1)
             answer = host.volume.write(
                 at: offset(sectors), payload: UnsafeRawBufferPointer(payload), fua: fua,
                 tag: flight.tag)
             if answer == .staged { host.lent.append(payload) } else { payload.deallocate() }
-            if answer == .staged { flight.number = history.take(sectors, isZero: false) }
+            if answer == .staged { flight.number = take(sectors, isZero: false) }
         case .zero(let sectors, let fua), .trim(let sectors, let fua):
             var options: ZeroOptions = []
             if case .trim = flight.kind { options = .trim }
             answer = host.volume.zero(
                 at: offset(sectors), count: bytes(sectors), options: options, fua: fua,
                 tag: flight.tag)
-            if answer == .staged { flight.number = history.take(sectors, isZero: true) }
+            if answer == .staged { flight.number = take(sectors, isZero: true) }
         case .read(let sectors): answer = try read(sectors, tag: flight.tag)
         case .flush: answer = host.volume.flush(tag: flight.tag)
         }
         flight.isParked = answer == .parked
         if answer == .parked { report.transitions.note(.parked) }
-        tell("\(flight.tag.cookie) \(flight.kind): \(answer), \(history.count) taken")
+        tell("\(flight.tag.cookie) \(flight.kind): \(answer), \(node.history.count) taken")
         report.note(flight.tag.cookie << 8 | UInt64(answer == .staged ? 1 : 2))
         switch answer {
-        case .staged, .parked: flights[flight.tag.cookie] = flight
-        case .done: flights[flight.tag.cookie] = nil
+        case .staged, .parked: node.flights[flight.tag.cookie] = flight
+        case .done: node.flights[flight.tag.cookie] = nil
         case .failed(let error):
-            flights[flight.tag.cookie] = nil
+            node.flights[flight.tag.cookie] = nil
             try checkRefusal(error, of: flight)
         }
         try settle()
+    }
+
+    private func take(_ sectors: Range<Int>, isZero: Bool) -> UInt64 {
+        lastRequest += 1
+        node.history.take(sectors, isZero: isZero, number: lastRequest)
+        return lastRequest
     }
 
     private func read(_ sectors: Range<Int>, tag: RequestTag) throws(SimulationFailure)
@@ -130,8 +136,8 @@ extension Simulation {
     {
         // What is staged may or may not show; without it the answer is exact. The end of a turn may
         // wake parked writes, which stage again.
-        repeat { try endTurn() } while host?.volume.hasStaged ?? false
-        guard let host else { return .parked }
+        repeat { try endTurn() } while node.host?.volume.hasStaged ?? false
+        guard let host = node.host else { return .parked }
         let buffer = UnsafeMutableRawBufferPointer.allocate(
             byteCount: sectors.count * Limits.sectorBytes, alignment: 8)
         defer { buffer.deallocate() }
@@ -142,9 +148,9 @@ extension Simulation {
             let bytes = UnsafeRawBufferPointer(
                 rebasing: UnsafeRawBufferPointer(buffer)[start..<(start + Limits.sectorBytes)])
             let found = GuestHistory.stamp(of: bytes, sector: sector)
-            let expected = history.expected(sector)
+            let expected = node.history.expected(sector)
             // What was staged when the disk failed is neither acknowledged nor readable.
-            guard found == expected || hasFailedDisk || disk.isOff else {
+            guard found == expected || node.hasFailedDisk || node.disk.isOff else {
                 throw failure("read of sector \(sector) found \(found), expected \(expected)")
             }
         }
@@ -155,7 +161,7 @@ extension Simulation {
     func complete(_ completion: Completion) throws(SimulationFailure) {
         // A read of the oracle asks again by itself.
         if completion.tag.session == Self.oracleSession { return }
-        guard let flight = flights[completion.tag.cookie], flight.tag == completion.tag else {
+        guard let flight = node.flights[completion.tag.cookie], flight.tag == completion.tag else {
             throw failure("completion \(completion.outcome) of a request that is not in flight")
         }
         tell("\(completion.tag.cookie): \(completion.outcome)")
@@ -163,14 +169,14 @@ extension Simulation {
         case .retry:
             guard flight.isParked else { throw failure("retry of a request that is not parked") }
             report.actions.note(.submitAgain)
-            flights[completion.tag.cookie] = nil
+            node.flights[completion.tag.cookie] = nil
             try submit(flight)
         case .done:
             guard !flight.isParked else { throw failure("a parked request completed") }
-            flights[completion.tag.cookie] = nil
+            node.flights[completion.tag.cookie] = nil
             acknowledge(flight)
         case .failed(let error):
-            flights[completion.tag.cookie] = nil
+            node.flights[completion.tag.cookie] = nil
             try checkRefusal(error, of: flight)
         }
     }
@@ -180,8 +186,8 @@ extension Simulation {
         switch flight.kind {
         case .write(_, let fua), .zero(_, let fua), .trim(_, let fua):
             guard let number = flight.number else { return }
-            if fua { history.flush(upTo: number) } else { history.acknowledge(number) }
-        case .flush(let covers): history.flush(upTo: covers)
+            if fua { node.history.flush(upTo: number) } else { node.history.acknowledge(number) }
+        case .flush(let covers): node.history.flush(upTo: covers)
         case .read: break
         }
     }
@@ -189,11 +195,12 @@ extension Simulation {
     /// Errors are for a dead disk, a failed sync, a volume being closed, and what needs bytes that
     /// the store gave back damaged; a healthy volume answers.
     private func checkRefusal(_ error: BlockError, of flight: Flight) throws(SimulationFailure) {
-        var isExcused = disk.isOff || hasFailedDisk || (host?.isClosing ?? true)
-        if isStoreFaulty && needsStore(flight.kind) { isExcused = true }
+        var isExcused = node.disk.isOff || node.hasFailedDisk || (node.host?.isClosing ?? true)
+        if node.isFenced { isExcused = true }
+        if node.isStoreFaulty && needsStore(flight.kind) { isExcused = true }
         report.transitions.note(.requestFailed)
         guard isExcused else {
-            let reason = host?.volume.report().lastError ?? "none"
+            let reason = node.host?.volume.report().lastError ?? "none"
             throw failure("request \(flight.kind) failed with \(error); last error: \(reason)")
         }
     }

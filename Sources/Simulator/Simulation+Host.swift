@@ -7,6 +7,8 @@
 import BlockDevice
 import CleanCache
 import Committer
+import ControlPlane
+import Documents
 import Formats
 import HostIO
 import Journal
@@ -21,40 +23,40 @@ extension Simulation {
 
     /// Publishes commit 1.
     func createVolume() throws(SimulationFailure) {
-        let commit = Commit(
-            volume: volumeID, sequence: CommitSequence(1), epoch: Epoch(1),
-            token: Token.random(from: &random), state: .open, isFence: true,
-            size: ByteCount(UInt64(options.sectors * Limits.sectorBytes)),
-            blockBytes: options.blockBytes, cut: RecordSequence(0),
-            labelSeconds: clock.wallSeconds)
-        indexByCut[RecordSequence(0)] = 0
         do throws(ObjectStoreError) {
-            _ = try store.putIfAbsent(commit.key.key, commit.encode())
+            _ = try store.putIfAbsent(chain.head.key.key, chain.head.encode())
         } catch { throw failure("cannot create the volume: \(error)") }
     }
 
     /// Opens the volume, dying and starting over as the armed faults will have it.
-    func openUntilServing() throws(SimulationFailure) {
+    func openUntilServing(takesOver: Bool = false) throws(SimulationFailure) {
+        node.isStarted = true
+        var isForced = takesOver
         for attempt in 0..<200 {
             if chance(2_000), !options.without.contains(.crashInRecovery) {
-                disk.crashAt(disk.operationCount + 1 + Int(random.next(below: 60)))
+                node.disk.crashAt(node.disk.operationCount + 1 + Int(random.next(below: 60)))
             }
             do {
-                host = try open()
+                node.host = try open(asksStore: takesOver, isForced: isForced)
             } catch {
                 report.note(0x0F)
+                tell("not opened: \(error)")
+                if let failure = error as? SimulationFailure { throw failure }
+                if let stalledFailure { throw stalledFailure }
+                // It says that its journal cannot be trusted: an operator insists.
+                if let refusal = error as? UserError, refusal.kind == .failed { isForced = true }
                 if attempt == 199 { throw failure("never opened: \(error)") }
             }
-            if host != nil {
-                disk.crashAt(nil)
-                isStoreFaulty = hasStoreFaults
+            if node.host != nil {
+                node.disk.crashAt(nil)
+                node.isStoreFaulty = hasStoreFaults
                 return try settle()
             }
-            if disk.isOff {
+            if node.disk.isOff {
                 // Died again, during the recovery.
                 report.faults.note(.crashInRecovery)
-                if chance(5_000) { disk.kill() } else { losePower() }
-                _ = disk.reboot()
+                if chance(5_000) { node.disk.kill() } else { losePower() }
+                _ = node.disk.reboot()
             } else {
                 // The control plane would wait for the store, or for room; here they heal.
                 heal()
@@ -62,35 +64,40 @@ extension Simulation {
         }
     }
 
-    /// A claim that did not come through; the next try finds out how things stand.
-    enum OpenFailure: Error {
-        case fenced
-        case unresolved(String)
-    }
-
-    private func open() throws -> SimulatedHost {
-        let root = disk.root
-        let volumes = try root.directory("volumes", create: true)
-        let directory = try volumes.directory(volumeID.description, create: true)
+    private func open(asksStore: Bool, isForced: Bool) throws -> SimulatedHost {
+        guard let name = RefName("disk") else { throw failure("a name that is none") }
+        let root = node.disk.root
         let segments = try root.directory("segments", create: true)
-        try volumes.sync()
         try root.sync()
         let pool = SegmentPool(
             directory: segments, segmentPages: Self.segmentPages, budgetBytes: 1 << 30,
             random: SplitMix64(seed: random.next()))
-        try pool.prepare(bootID: bootID)
-        return try serve(directory, pool: pool)
+        try pool.prepare(bootID: node.bootID)
+        let tokens = SharedRandom(seed: random.next())
+        let claimer = Claimer(
+            cache: root, store: node.store, machine: "machine-\(node.number)", clock: clock,
+            token: {
+                var tokens = tokens
+                return Token.random(from: &tokens)
+            }, server: { _ in nil })
+        let claim = try claimer.claim(
+            ClaimRequest(
+                name: name, volume: volumeID, asksStore: asksStore, isForced: isForced))
+        guard let writer = claim.writer else { throw failure("a claim for writing is none") }
+        if let stalledFailure { throw stalledFailure }
+        return try serve(claim.root.commit, writer, pool: pool)
     }
 
     private func serve(
-        _ directory: Storage, pool: SegmentPool<Storage>
+        _ root: Commit, _ writer: WriterClaim<Storage>, pool: SegmentPool<Storage>
     ) throws -> SimulatedHost {
+        try followChain(force: true)
         let cache = CleanCache(capacityBytes: Limits.cacheBytesMin)
-        let seed: VolumeSeed<Storage>
-        let local: LocalVolume<Storage>
-        local = try LocalVolume(volume: volumeID, directory: directory)
-        let opening = try claim(local)
-        seed = try local.open(opening, pool: pool)
+        let local = try LocalVolume(volume: volumeID, directory: writer.directory)
+        let opening = VolumeOpening(
+            root: root, pending: writer.pending, adoptsJournal: writer.adoptsJournal,
+            isHeadConfirmed: writer.isHeadConfirmed, epoch: writer.epoch, bootID: node.bootID)
+        let seed = try local.open(opening, pool: pool)
         var options = VolumeOptions()
         options.commitBytes = (64 << 10) << random.next(below: 6)
         options.commitAgeSeconds = 1 + random.next(below: 4)
@@ -99,61 +106,52 @@ extension Simulation {
         let settings = PackSettings(
             targetBytes: 1 << 18, codec: codecs[Int(random.next(below: UInt64(codecs.count)))])
         let worker = VolumeWorker(
-            local: local, store: store, cache: cache, pool: pool, settings: settings,
+            local: local, store: node.store, cache: cache, pool: pool, settings: settings,
             random: SharedRandom(seed: random.next()))
         let last = volume.report().lastRecord
-        tell("opened \(opening.root.sequence), records to \(last)")
+        // An earlier try may have set the journal aside, and died behind its fence.
+        let isAtFence = last == root.cut && node.claimed?.token == root.token
+        if !writer.adoptsJournal || isAtFence {
+            try startOver(from: root, adopts: writer.adoptsJournal)
+        }
+        tell("host \(node.number) opened \(root.sequence), records to \(last)")
         forgetCuts(after: last)
-        if last > opening.root.cut { report.transitions.note(.replayed) }
-        if opening.pending != nil { report.transitions.note(.openedPending) }
-        report.transitions.note(
-            opening.isHeadConfirmed ? .openedFromStore : .openedFromRoot)
+        noteOpened(opening, last: last)
         let host = SimulatedHost(volume: volume, worker: worker)
         host.recoveredLast = last
         host.openedPending = opening.pending?.commit.token
         return host
     }
 
+    private func noteOpened(_ opening: VolumeOpening, last: RecordSequence) {
+        if last > opening.root.cut { report.transitions.note(.replayed) }
+        if opening.pending != nil { report.transitions.note(.openedPending) }
+        report.transitions.note(
+            opening.isHeadConfirmed ? .openedFromStore : .openedFromRoot)
+    }
+
+    /// The claim found nothing here that belongs to the head: the guest finds what the store has,
+    /// and is told if that may be less than it was promised.
+    private func startOver(from root: Commit, adopts: Bool) throws(SimulationFailure) {
+        guard let claimed = node.claimed, claimed.token == root.token else {
+            throw failure("host \(node.number) starts from a commit that is not its fence")
+        }
+        guard claimed.index >= node.history.published else {
+            throw failure("the head is older than what was published")
+        }
+        let isPowerLoss = adopts && node.worstDeath == .power
+        let promised = isPowerLoss ? node.history.flushed : node.history.acknowledged
+        if promised > claimed.index, root.uncleanTakeover == nil {
+            throw failure("what was acknowledged is gone, and the volume does not say so")
+        }
+        if node.history.count > 0 { report.transitions.note(.journalSetAside) }
+        node.history = claimed.history
+        node.indexByCut = [root.cut: claimed.index]
+        node.worstDeath = .kill
+    }
+
     /// Records that did not survive will be written again with other content.
     private func forgetCuts(after last: RecordSequence) {
-        for cut in indexByCut.keys where cut > last { indexByCut[cut] = nil }
-    }
-
-    /// From the local root if there is one; else takes the head of the store over with a fence.
-    private func claim(_ local: LocalVolume<Storage>) throws -> VolumeOpening {
-        let roots = try local.roots.load()
-        if let current = roots.current {
-            return VolumeOpening(
-                root: current.commit, pending: roots.pending, adoptsJournal: true,
-                isHeadConfirmed: false, epoch: current.commit.epoch, bootID: bootID)
-        }
-        let fence = try roots.pending ?? makeFence(local)
-        switch try Publisher(store: store).publish(fence) {
-        case .published: break
-        case .fenced:
-            try local.roots.discardPending(fence.commit.sequence)
-            throw OpenFailure.fenced
-        case .unresolved(let detail): throw OpenFailure.unresolved(detail)
-        }
-        try local.roots.promote(fence.commit.sequence)
-        return VolumeOpening(
-            root: fence.commit, pending: nil, adoptsJournal: true, isHeadConfirmed: true,
-            epoch: fence.commit.epoch, bootID: bootID)
-    }
-
-    private func makeFence(_ local: LocalVolume<Storage>) throws(CommitError) -> LocalRoot {
-        guard let head = try HeadFinder(store: store).head(of: volumeID) else {
-            throw .store(.notFound(key: "head of \(volumeID)"))
-        }
-        var fence = head.commit
-        fence.sequence = head.commit.sequence.next
-        fence.epoch = head.commit.epoch.next
-        fence.parentToken = head.commit.token
-        fence.token = Token.random(from: &random)
-        fence.isFence = true
-        fence.labelSeconds = clock.wallSeconds
-        let root = LocalRoot(commit: fence, bytes: fence.encode())
-        try local.roots.writePending(fence.sequence, bytes: root.bytes)
-        return root
+        for cut in node.indexByCut.keys where cut > last { node.indexByCut[cut] = nil }
     }
 }

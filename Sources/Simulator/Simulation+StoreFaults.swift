@@ -10,7 +10,7 @@ import Primitives
 
 extension Simulation {
     func injectStoreFault(_ fault: Fault) {
-        isStoreFaulty = true
+        for node in nodes { node.isStoreFaulty = true }
         hasStoreFaults = true
         switch fault {
         case .storeAway: store.setAway(true)

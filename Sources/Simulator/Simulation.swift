@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One volume, one host, one guest, in one thread: the real engine, journal, committer and recovery
-// over a disk that forgets what was not synced and a store that fails, in an order that the seed
-// decides.
+// One volume, two hosts that both would write it, a guest on each, in one thread: the real claims,
+// engine, journal, committer and recovery over disks that forget what was not synced and a store
+// that fails, in an order that the seed decides.
 //
 // A step is one of: a guest request, the end of a shard's turn, one effect carried out, one event
 // delivered, time, or a fault. The process can die between any two of them and inside any effect.
@@ -22,7 +22,6 @@ import VolumeMap
 /// A run. Use once.
 public final class Simulation {
     typealias Storage = VolatileDirectory
-    typealias Store = MemoryStore
 
     let options: SimulationOptions
     var random: SplitMix64
@@ -30,42 +29,49 @@ public final class Simulation {
     var step = 0
 
     let volumeID: VolumeID
-    var disk: VolatileDisk
-    let store: Store
+    let store: MemoryStore
+    let sent = SentCommits()
     let clock = ManualClock()
-    var bootID: BootID
-    var history: GuestHistory
-    /// What the guest's disk was after how many requests, by the cut a commit may carry.
-    var indexByCut: [RecordSequence: UInt64] = [:]
-    var host: SimulatedHost?
-    var flights: [UInt64: Flight] = [:]
+    /// The host that the present step is about.
+    var node: Node
+    let nodes: [Node]
+    var chain: Chain
     var nextCookie: UInt64 = 1
-    /// The worst that happened since the disk was last compared with the history.
-    var worstDeath = Death.kill
-    /// What the cut is that the disk is armed with.
-    var armedDeath = (death: Death.kill, fault: Fault.killInCall)
+    /// The number of the guests' newest request.
+    var lastRequest: UInt64 = 0
     /// The store may answer with faults.
     var hasStoreFaults = false
-    /// It may have done so since the volume was opened.
-    var isStoreFaulty = false
     /// Packs with an inverted byte, and where.
     var damaged: [(key: String, offset: Int)] = []
-    /// A call on the journal was told to fail since the last restart: the volume may refuse writes.
-    var hasFailedDisk = false
-    /// The volume was opened, and it is not known yet how much of the history survived.
-    var isUnjudged = false
-    /// The disk has next to no room.
-    var isDiskFull = false
+    /// A host stands still inside a request to the store, and others go on.
+    var isStalled = false
+    /// What went wrong meanwhile.
+    var stalledFailure: SimulationFailure?
 
     public init(_ options: SimulationOptions) {
         self.options = options
-        random = SplitMix64(seed: options.seed)
+        var random = SplitMix64(seed: options.seed)
         report = SimulationReport(seed: options.seed)
         volumeID = VolumeID.random(from: &random)
-        disk = VolatileDisk(seed: random.next())
-        store = MemoryStore(seed: random.next())
-        bootID = BootID.random(from: &random)
-        history = GuestHistory(sectors: options.sectors)
+        let store = MemoryStore(seed: random.next())
+        self.store = store
+        var nodes: [Node] = []
+        for number in 0..<2 {
+            nodes.append(
+                Node(
+                    number: number, store: store, sent: sent, sectors: options.sectors,
+                    random: &random))
+        }
+        self.nodes = nodes
+        node = nodes[0]
+        let first = Commit(
+            volume: volumeID, sequence: CommitSequence(1), epoch: Epoch(1),
+            token: Token.random(from: &random), state: .clean, isFence: true,
+            size: ByteCount(UInt64(options.sectors * Limits.sectorBytes)),
+            blockBytes: options.blockBytes, cut: RecordSequence(0),
+            labelSeconds: clock.wallSeconds)
+        chain = Chain(head: first, history: GuestHistory(sectors: options.sectors))
+        self.random = random
     }
 
     /// Runs to the end: creates the volume, lives through the steps, heals everything, drains, and
@@ -77,12 +83,14 @@ public final class Simulation {
             step += 1
             guard !options.isSkipped(step) else { continue }
             seedStep()
+            chooseNode()
             try takeStep()
+            try followChain()
         }
         step += 1
         seedStep()
         try finish()
-        report.note(disk.fingerprint)
+        for node in nodes { report.note(node.disk.fingerprint) }
         report.note(store.fingerprint)
         return report
     }
@@ -96,7 +104,7 @@ public final class Simulation {
 
     /// Sectors of the device as it is now; a grow that was not durable is lost with the power.
     var deviceSectors: Int {
-        host.map { Int($0.volume.size.rawValue) / Limits.sectorBytes } ?? options.sectors
+        node.host.map { Int($0.volume.size.rawValue) / Limits.sectorBytes } ?? options.sectors
     }
 
     func failure(_ detail: String) -> SimulationFailure {
@@ -110,14 +118,26 @@ public final class Simulation {
 
     func chance(_ rate: UInt64) -> Bool { random.next(below: 10_000) < rate }
 
+    /// Mostly the host that may publish; the other one goes on as if it might.
+    private func chooseNode() {
+        guard nodes[1].isStarted else { return }
+        let owner = chain.owner ?? 0
+        node = nodes[chance(6_500) ? owner : 1 - owner]
+    }
+
     private func takeStep() throws(SimulationFailure) {
         if try injectFault() { return }
+        try live()
+    }
+
+    /// Something that is no fault.
+    func live() throws(SimulationFailure) {
         switch random.next(below: 16) {
         case 0..<6: try submitSomething()
         case 6..<8:
             report.actions.note(.endTurn)
             try endTurn()
-            if disk.isOff { report.transitions.note(.diedInAppend) }
+            if node.disk.isOff { report.transitions.note(.diedInAppend) }
         case 8..<11: try performEffect()
         case 11..<14: try deliverEvent()
         case 14: try tick()
@@ -138,8 +158,8 @@ public final class Simulation {
 
     /// Runs `body` on the living host; nothing if there is none.
     func withHost(_ body: (SimulatedHost) -> Void) throws(SimulationFailure) {
-        if host == nil { try openUntilServing() }
-        if let host { body(host) }
+        if node.host == nil { try openUntilServing() }
+        if let host = node.host { body(host) }
     }
 
     func endTurn() throws(SimulationFailure) {
@@ -149,8 +169,8 @@ public final class Simulation {
 
     /// After any call into the volume: takes its completions and effects.
     func settle() throws(SimulationFailure) {
-        guard let host else { return }
-        history.grow(to: max(history.sectors, deviceSectors))
+        guard let host = node.host else { return }
+        node.history.grow(to: max(node.history.sectors, deviceSectors))
         while let completion = host.volume.nextCompletion() { try complete(completion) }
         while let effect = host.volume.nextEffect() {
             if case .answer(let request, let answer) = effect {
@@ -163,31 +183,36 @@ public final class Simulation {
         host.returnPayloads()
         // Everything taken is appended: the last record stands for this moment of the history.
         let last = host.volume.report().lastRecord
-        if !isUnjudged, indexByCut[last] == nil { indexByCut[last] = history.count }
+        if !node.isUnjudged, node.indexByCut[last] == nil {
+            node.indexByCut[last] = node.history.count
+        }
     }
 
     private func performEffect() throws(SimulationFailure) {
-        guard let host, !host.effects.isEmpty else { return }
+        guard let host = node.host, !host.effects.isEmpty else { return }
         let at = Int(random.next(below: UInt64(host.effects.count)))
         let effect = host.effects.remove(at: at)
         report.actions.note(.effect)
         report.note(UInt64(at) << 8 | 0xE0)
         tell("effect \(effect.summary)")
-        carryOut(effect, on: host)
+        try carryOut(effect, on: host)
     }
 
     /// What a worker does; the process may die in it.
-    func carryOut(_ effect: VolumeEffect<VolatileDirectory>, on host: SimulatedHost) {
+    func carryOut(
+        _ effect: VolumeEffect<VolatileDirectory>, on host: SimulatedHost
+    ) throws(SimulationFailure) {
         report.note(effect.number)
         if case .commit = effect { report.transitions.note(.cut) }
         if let event = host.worker.perform(effect, labelSeconds: clock.wallSeconds) {
             host.events.append(event)
         }
-        if disk.isOff, let place = effect.deathPlace { report.transitions.note(place) }
+        if let stalledFailure { throw stalledFailure }
+        if node.disk.isOff, let place = effect.deathPlace { report.transitions.note(place) }
     }
 
     private func deliverEvent() throws(SimulationFailure) {
-        guard let host, !host.events.isEmpty else { return }
+        guard let host = node.host, !host.events.isEmpty else { return }
         let at = Int(random.next(below: UInt64(host.events.count)))
         let event = host.events.remove(at: at)
         report.actions.note(.event)
@@ -202,45 +227,14 @@ public final class Simulation {
         report.note(event.number)
         if let transition = event.transition { report.transitions.note(transition) }
         let before = host.volume.root.commit.sequence
+        var isFenced = false
+        if case .commitEnded(_, .fenced) = event { isFenced = true }
         host.volume.handle(event)
+        if isFenced { try judgeFenced(host) }
         try settle()
         guard host.volume.root.commit.sequence != before else { return }
-        report.commits += 1
         if host.openedPending == host.volume.root.commit.token {
             report.transitions.note(.publishedPending)
         }
-        if !isUnjudged { try notePublished(host.volume.root) }
-    }
-}
-
-/// A process: the volume, its worker, and what is under way between them.
-final class SimulatedHost {
-    var volume: Volume<VolatileDirectory>
-    let worker: VolumeWorker<VolatileDirectory, MemoryStore>
-    var effects: [VolumeEffect<VolatileDirectory>] = []
-    var events: [VolumeEvent<VolatileDirectory>] = []
-    /// Payloads lent to the volume until its turn ends.
-    var lent: [UnsafeMutableRawBufferPointer] = []
-    var controls: [ControlRequest: UInt64] = [:]
-    var nextControl: UInt64 = 1
-    var isClosing = false
-    /// The last record that was found at the start.
-    var recoveredLast = RecordSequence(0)
-    /// Of the commit that was found without an answer at the start.
-    var openedPending: Token?
-
-    init(
-        volume: consuming Volume<VolatileDirectory>,
-        worker: VolumeWorker<VolatileDirectory, MemoryStore>
-    ) {
-        self.volume = volume
-        self.worker = worker
-    }
-
-    deinit { returnPayloads() }
-
-    func returnPayloads() {
-        for payload in lent { payload.deallocate() }
-        lent.removeAll()
     }
 }

@@ -95,7 +95,8 @@ extension VolumeEvent {
         case .commitEnded(_, .published): .published
         case .commitEnded(_, .postponed): .postponed
         case .commitEnded(_, .failed): .closedByFailure
-        case .warmed, .commitEnded(_, .fenced): nil
+        case .commitEnded(_, .fenced): .fenced
+        case .warmed: nil
         }
     }
 }

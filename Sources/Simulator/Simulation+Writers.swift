@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// Two hosts and one volume: forced take-overs, a writer that stands still in the middle of a claim
+// or a commit while the other takes over, and what a fenced host must do.
+
+import ControlPlane
+import Formats
+import HostIO
+import Primitives
+import VolumeEngine
+import VolumeMap
+
+extension Simulation {
+    /// An operator opens the volume by force on a host, whatever that one believed before.
+    func takeOver(by rival: Node) throws(SimulationFailure) {
+        report.actions.note(.takeOver)
+        report.note(UInt64(rival.number) << 8 | 0xA0)
+        node = rival
+        tell("host \(node.number) takes the volume over")
+        if node.isStarted {
+            node.disk.kill()
+            _ = node.disk.reboot()
+        }
+        dropHost()
+        try openUntilServing(takesOver: true)
+        try judgeOpened()
+    }
+
+    /// The host of this step stops before one of its next requests to the store; the other one
+    /// takes the volume and works; then the first one goes on as if nothing had been.
+    func stallWriter() {
+        let stalled = node
+        stalled.store.pause.requestsLeft = 1 + Int(random.next(below: 12))
+        stalled.store.pause.body = { [unowned self] in
+            guard !isStalled, stalledFailure == nil else { return }
+            isStalled = true
+            report.faults.note(.writerStalls)
+            tell("host \(stalled.number) stands still")
+            do throws(SimulationFailure) {
+                try takeOver(by: nodes[1 - stalled.number])
+                for _ in 0..<Int(random.next(below: 60)) {
+                    try live()
+                    try followChain()
+                }
+            } catch { stalledFailure = error }
+            node = stalled
+            isStalled = false
+            tell("host \(stalled.number) goes on")
+        }
+    }
+
+    /// A host was told that another one has the volume: so it must be, it must say so, and what it
+    /// acknowledged and could not publish must still be in its journal.
+    func judgeFenced(_ host: SimulatedHost) throws(SimulationFailure) {
+        node.isFenced = true
+        let status = host.volume.report()
+        guard status.operationState == "fenced" || node.hasFailedDisk else {
+            throw failure("a fenced host says that it is \(status.operationState)")
+        }
+        guard !node.isUnjudged else { return }
+        try followChain()
+        guard chain.owner != node.number else {
+            throw failure("host \(node.number) was fenced, and nobody took the volume")
+        }
+        let inRoot = node.indexByCut[host.volume.root.commit.cut] ?? 0
+        guard node.history.acknowledged <= inRoot || status.journalSegments > 0 else {
+            throw failure("a fenced host dropped its journal")
+        }
+    }
+}
