@@ -6,12 +6,9 @@
 
 import ObjectStore
 
-struct WriteGuard<Base: ObjectStore>: ObjectStore {
+struct WriteGuard<Base: ObjectStore>: ForwardingStore {
     let base: Base
     let isReadOnly: Bool
-
-    var url: String { base.url }
-    var deleteBatchMax: Int { base.deleteBatchMax }
 
     /// One that is guarded alike and counts by itself.
     func counting<Store, Time, Random>() -> WriteGuard<
@@ -39,27 +36,5 @@ struct WriteGuard<Base: ObjectStore>: ObjectStore {
         guard let first = keys.first else { return }
         try requireWritable(first)
         try base.delete(keys)
-    }
-
-    func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
-        try base.get(key, limit: limit)
-    }
-
-    func get(
-        _ key: String, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
-    ) throws(ObjectStoreError) {
-        try base.get(key, at: offset, into: buffer)
-    }
-
-    func getSuffix(_ key: String, count: Int) throws(ObjectStoreError) -> [UInt8] {
-        try base.getSuffix(key, count: count)
-    }
-
-    func head(_ key: String) throws(ObjectStoreError) -> UInt64? { try base.head(key) }
-
-    func list(
-        prefix: String, after: String?, limit: Int
-    ) throws(ObjectStoreError) -> ListPage {
-        try base.list(prefix: prefix, after: after, limit: limit)
     }
 }

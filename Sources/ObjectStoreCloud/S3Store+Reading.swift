@@ -26,7 +26,9 @@ extension S3Store {
             guard try head(key) != nil else { throw .notFound(key: key) }
             return
         }
-        let last = offset + UInt64(buffer.count) - 1
+        let (end, isBeyond) = offset.addingReportingOverflow(UInt64(buffer.count))
+        guard !isBeyond else { throw .damaged(key: key, detail: "no object has a byte \(offset)") }
+        let last = end - 1
         var request = S3Request(action: .get, method: .GET, key: try object(key))
         request.headers.append((name: "range", value: "bytes=\(offset)-\(last)"))
         let reply = try perform(request, key: key, plan: .fill(buffer), expecting: [416])

@@ -203,7 +203,8 @@ public final class S3Store: ObjectStore {
     private func deadline(_ request: S3Request, _ plan: BodyPlan) -> Int64 {
         let down =
             switch plan {
-            case .collect(let limit): min(limit, Self.wholeBytes)
+            // Only objects are large: an error or a listing is no reason to wait longer.
+            case .collect(let limit): request.action == .get ? min(limit, Self.wholeBytes) : 0
             case .fill(let target): target.count
             }
         return requestSeconds + Int64((request.body?.count ?? 0) + down)

@@ -227,10 +227,8 @@ struct DamageTests {
 }
 
 /// Sends a PUT a second time if its fate is unknown, as the retrying store does.
-private struct OneMoreTry: ObjectStore {
+private struct OneMoreTry: ForwardingStore {
     let base: MemoryStore
-    var url: String { base.url }
-    var deleteBatchMax: Int { base.deleteBatchMax }
 
     func putIfAbsent(
         _ key: String, _ body: UnsafeRawBufferPointer
@@ -239,28 +237,4 @@ private struct OneMoreTry: ObjectStore {
             return try base.putIfAbsent(key, body)
         }
     }
-
-    func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
-        try base.get(key, limit: limit)
-    }
-
-    func get(
-        _ key: String, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
-    ) throws(ObjectStoreError) {
-        try base.get(key, at: offset, into: buffer)
-    }
-
-    func getSuffix(_ key: String, count: Int) throws(ObjectStoreError) -> [UInt8] {
-        try base.getSuffix(key, count: count)
-    }
-
-    func head(_ key: String) throws(ObjectStoreError) -> UInt64? { try base.head(key) }
-
-    func list(
-        prefix: String, after: String?, limit: Int
-    ) throws(ObjectStoreError) -> ListPage {
-        try base.list(prefix: prefix, after: after, limit: limit)
-    }
-
-    func delete(_ keys: [String]) throws(ObjectStoreError) { try base.delete(keys) }
 }

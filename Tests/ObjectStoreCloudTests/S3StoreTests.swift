@@ -157,6 +157,23 @@ struct S3StoreTests {
         #expect(failure { _ = try nobody.get("k", limit: 1) }?.isRetryable == true)
     }
 
+    @Test("a request without an answer ends in its time, however long the answer might be")
+    func deadlines() throws {
+        let server = try ScriptedServer { _ in .silence(seconds: 8) }
+        let store = try store(server, requestSeconds: 1)
+        let clock = SystemClock()
+        let calls: [() throws -> Void] = [
+            { _ = try store.putIfAbsent("k", [1]) }, { _ = try store.head("k") },
+            { _ = try store.list(prefix: "", after: nil, limit: 1000) },
+            { try store.delete(["k"]) },
+        ]
+        for call in calls {
+            let start = clock.now
+            #expect(failure(call)?.isRetryable == true)
+            #expect(clock.now.nanoseconds(since: start) < 6_000_000_000)
+        }
+    }
+
     @Test(
         "a small object that is not what its ETag says is damaged, once the store's ETags are MD5")
     func etags() throws {

@@ -213,14 +213,12 @@ struct WrapperTests {
 }
 
 /// A store that breaks one promise.
-private struct LyingStore: ObjectStore {
+private struct LyingStore: ForwardingStore {
     enum Trait: CaseIterable {
         case overwrites, saysExistsButOverwrites, hidesFromLists, refusesPuts
     }
     let trait: Trait
     let base = MemoryStore()
-    var url: String { base.url }
-    var deleteBatchMax: Int { base.deleteBatchMax }
 
     init(_ trait: Trait) { self.trait = trait }
 
@@ -238,26 +236,10 @@ private struct LyingStore: ObjectStore {
         }
     }
 
-    func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
-        try base.get(key, limit: limit)
-    }
-
-    func get(
-        _ key: String, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
-    ) throws(ObjectStoreError) { try base.get(key, at: offset, into: buffer) }
-
-    func getSuffix(_ key: String, count: Int) throws(ObjectStoreError) -> [UInt8] {
-        try base.getSuffix(key, count: count)
-    }
-
-    func head(_ key: String) throws(ObjectStoreError) -> UInt64? { try base.head(key) }
-
     func list(
         prefix: String, after: String?, limit: Int
     ) throws(ObjectStoreError) -> ListPage {
         if trait == .hidesFromLists { return ListPage(entries: [], isTruncated: false) }
         return try base.list(prefix: prefix, after: after, limit: limit)
     }
-
-    func delete(_ keys: [String]) throws(ObjectStoreError) { try base.delete(keys) }
 }
