@@ -23,7 +23,7 @@ LOAD = os.path.join(HERE, ".build", "nbdload")
 SIGSUSPEND = os.path.join(HERE, ".build", "sigsuspend.so")
 QUIET = {"MARTLET_COMMIT_MAX_JOURNAL_MB": "8192", "MARTLET_COMMIT_MAX_AGE_SECS": "3600"}
 WORKLOADS = {"read": ["-d", "32"], "write": ["-d", "32", "-w", "100"]}
-LIMITS = {"read": 2450, "write": 7450}
+LIMITS = {"read": 2450, "write": 3500}
 SIZE = 16 << 20
 
 

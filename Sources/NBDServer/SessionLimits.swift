@@ -12,9 +12,10 @@ enum SessionLimits {
     /// Bytes of one receive: what a client with 32 writes of 4 KiB has in flight, twice.
     static let receiveBytes = 256 << 10
     /// Bytes of a cut request from which on its connection is bulk, and of the buffer it gets then:
-    /// several requests, so that few are moved.
+    /// several requests, so that few are moved, and no more than the second-level cache holds, so
+    /// that what was received is still there when it is hashed and appended.
     static let bulkBytesMin = 32 << 10
-    static let bulkBytes = 1 << 20
+    static let bulkBytes = 512 << 10
     /// Bytes that all connections of one turn share: stays in the second-level cache.
     static let arenaBytes = 1 << 20
     /// Bytes of replies at which they are sent in the middle of a turn.

@@ -11,7 +11,7 @@ private import CXXHash
 public enum XXH3 {
     @inline(__always)
     public static func hash(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 {
-        XXH3_64bits_withSeed(bytes.baseAddress, bytes.count, seed)
+        cxxhash_xxh3(bytes.baseAddress, bytes.count, seed)
     }
 }
 
@@ -102,7 +102,7 @@ public struct XXH3Stream: ~Copyable {
     public func reset(seed: UInt64) { XXH3_64bits_reset_withSeed(state, seed) }
 
     public func update(_ bytes: UnsafeRawBufferPointer) {
-        XXH3_64bits_update(state, bytes.baseAddress, bytes.count)
+        cxxhash_xxh3_update(state, bytes.baseAddress, bytes.count)
     }
 
     /// The hash of all updates since the reset: the same as `XXH3.hash` of them joined.

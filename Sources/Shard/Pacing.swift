@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// When a shard should look again instead of going to sleep. Waking an idle core costs 40 us, a
-// client that keeps one request in flight answers within 20: so a shard polls that long before it
-// blocks, and stops polling for a while when nobody comes.
+// When a shard should look again instead of going to sleep. A client that keeps one request in
+// flight has to be woken by our reply before it sends the next; on a virtual machine waking an idle
+// core takes 20 to 40 us. A shard that looks that long is still awake when the request comes, and
+// saves waking up itself; it stops looking for a while when nobody comes
+// (docs/decisions/0020-poll-until-the-client-has-woken.md).
 
 /// The state of adaptive polling: pure, so that its rule is tested without a clock.
 struct Pacing {
     /// How long to look before blocking, in nanoseconds.
-    static let budgetNanoseconds: UInt64 = 20_000
+    static let budgetNanoseconds: UInt64 = 50_000
     /// Polls in a row that found nothing before polling is given up.
-    static let missesMax = 4
+    static let missesMax = 16
     /// Turns that block at once after that.
     static let turnsSkipped = 64
 

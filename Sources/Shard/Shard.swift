@@ -4,7 +4,7 @@
 // The event loop of one core: an epoll set, a mailbox, and a handler that owns everything else. One
 // thread runs it from birth to `stop`; all state of the handler is confined to that thread.
 //
-//   turn:  wait (poll 20 us, then block) ─▶ ready descriptors ─▶ mail ─▶ tick if due ─▶ endTurn
+//   turn:  wait (poll 50 us, then block) ─▶ ready descriptors ─▶ mail ─▶ tick if due ─▶ endTurn
 //
 // Nothing in a turn may block. What does goes to a `WorkerPool` and comes back as mail.
 

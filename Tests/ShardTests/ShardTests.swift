@@ -166,7 +166,7 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
         #expect(ticks >= 3 && .milliseconds(100 * (ticks - 2)) <= took)
     }
 
-    @Test("polling is given up after four misses and tried again 64 turns later")
+    @Test("polling is given up after sixteen misses and tried again 64 turns later")
     func pacing() {
         var pacing = Pacing()
         var polls: [Bool] = []
@@ -175,11 +175,12 @@ func startShard(_ journal: Journal) -> Shard<TestHandler> {
             guard polls.last == true else { return }
             if finds { pacing.found() } else { pacing.missed() }
         }
-        for finds in [false, false, false, true] { turn(finds: finds) }
-        for _ in 0..<69 { turn(finds: false) }
-        #expect(polls[..<8].allSatisfy { $0 })
-        #expect(polls[8..<72].allSatisfy { !$0 })
-        #expect(polls[72])
+        for _ in 0..<15 { turn(finds: false) }
+        turn(finds: true)
+        for _ in 0..<81 { turn(finds: false) }
+        #expect(polls[..<32].allSatisfy { $0 })
+        #expect(polls[32..<96].allSatisfy { !$0 })
+        #expect(polls[96])
     }
 }
 
