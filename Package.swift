@@ -119,6 +119,12 @@ targets += [
 
 targets += [
     module(
+        "Maintenance",
+        ["Primitives", "Formats", "Documents", "ObjectStore", "VolumeMap", "Committer"])
+]
+
+targets += [
+    module(
         "Simulator",
         [
             "Primitives", "BlockDevice", "Formats", "Documents", "HostIO", "ObjectStore", "Journal",
@@ -172,8 +178,8 @@ if !coreOnly {
             [
                 "Primitives", "BlockDevice", "Formats", "Documents", "HostIO", "ObjectStore",
                 "NBDProtocol", "Shard", "Journal", "CleanCache", "VolumeMap", "Committer",
-                "VolumeEngine", "NBDServer", "ControlPlane", "AdminAPI", "ObjectStoreCloud",
-                "CLinux",
+                "VolumeEngine", "NBDServer", "ControlPlane", "Maintenance", "AdminAPI",
+                "ObjectStoreCloud", "CLinux",
                 .product(name: "TOMLKit", package: "TOMLKit"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -236,7 +242,16 @@ targets += [
             "Documents", "Formats", "CleanCache", "BlockDevice", "Primitives",
         ]),
 ]
-targets += [tests("SimulatorTests", ["Simulator", "martlet-sim", "Primitives"])]
+targets += [
+    tests("SimulatorTests", ["Simulator", "martlet-sim", "Primitives"]),
+    tests(
+        "MaintenanceTests",
+        [
+            "Maintenance", "ControlPlane", "VolumeEngine", "Committer", "VolumeMap", "Journal",
+            "HostIO", "ObjectStore", "Documents", "Formats", "CleanCache", "BlockDevice", "Shard",
+            "Primitives",
+        ]),
+]
 if !coreOnly {
     targets += [
         tests(

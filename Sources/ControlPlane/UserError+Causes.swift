@@ -46,25 +46,14 @@ extension UserError {
     }
 
     package init(_ what: String, _ key: String, _ error: DocumentError) {
-        let why: String
-        switch error {
-        case .unsupportedVersion(let kind, let found, let supported):
+        if case .unsupportedVersion(_, let found, _) = error {
             self.init(
-                .failed, what: what,
-                why: "\(key) is a \(kind) of version \(found), this program reads \(supported)",
+                .failed, what: what, why: "\(key) is \(error.explanation)",
                 remedy: "use a martlet release that knows version \(found)")
             return
-        case .tooLarge(_, let bytes, let limit): why = "\(bytes) bytes, at most \(limit) are valid"
-        case .malformed(let offset, let detail): why = "at byte \(offset): \(detail)"
-        case .wrongKind(let expected, let found): why = "it says \(found) instead of \(expected)"
-        case .unknownKey(let kind, let name): why = "the \(kind) has an unknown key \(name)"
-        case .missingKey(let kind, let name): why = "the \(kind) lacks the key \(name)"
-        case .badValue(let kind, let name): why = "the \(kind) has a bad value for \(name)"
-        case .misplaced(_, let found): why = "it belongs to \(found)"
-        case .malformedKey: why = "no program of ours makes such a key"
         }
         self.init(
-            .failed, what: what, why: "\(key) cannot be read: \(why)",
+            .failed, what: what, why: "\(key) cannot be read: \(error.explanation)",
             remedy: "run martlet inspect on it; restore it or remove it if it is foreign")
     }
 

@@ -23,3 +23,21 @@ public enum DocumentError: Error, Equatable, Sendable {
     /// A key of the store that no program of ours made.
     case malformedKey(String)
 }
+
+extension DocumentError {
+    /// One line for people, without the key of the object.
+    public var explanation: String {
+        switch self {
+        case .unsupportedVersion(let kind, let found, let supported):
+            "a \(kind) of version \(found), this program reads \(supported)"
+        case .tooLarge(_, let bytes, let limit): "\(bytes) bytes, at most \(limit) are valid"
+        case .malformed(let offset, let detail): "at byte \(offset): \(detail)"
+        case .wrongKind(let expected, let found): "it says \(found) instead of \(expected)"
+        case .unknownKey(let kind, let name): "the \(kind) has an unknown key \(name)"
+        case .missingKey(let kind, let name): "the \(kind) lacks the key \(name)"
+        case .badValue(let kind, let name): "the \(kind) has a bad value for \(name)"
+        case .misplaced(_, let found): "it belongs to \(found)"
+        case .malformedKey: "no program of ours makes such a key"
+        }
+    }
+}

@@ -8,6 +8,7 @@ internal import CleanCache
 internal import Formats
 internal import ObjectStore
 internal import Primitives
+internal import Synchronization
 
 /// The work of one `bring`, confined to the thread that calls it.
 struct BlockWalk<Store: ObjectStore> {
@@ -30,10 +31,6 @@ struct BlockWalk<Store: ObjectStore> {
     private var contents: [FramePointer: FetchBuffer] = [:]
     /// Whole older blocks that lie under deltas and were in the cache.
     private var bases: [Hash128: CachedBlock] = [:]
-    /// By place in `wanted`: what of the last round came damaged.
-    private var damaged: [Int: FetchError] = [:]
-    /// Another reason why something does not come.
-    private var failure: FetchError?
     /// What was asked for and holds data.
     private(set) var found: [BlockIndex: CachedBlock] = [:]
 
@@ -64,16 +61,20 @@ struct BlockWalk<Store: ObjectStore> {
     /// GETs what is wanted and puts the blocks together. What comes damaged is asked for again: it
     /// may have been harmed on its way.
     mutating func fetch() throws(FetchError) {
-        if !wanted.isEmpty {
-            var rest = try locate()
-            for _ in 0..<FetchLimits.damagedTriesMax where !rest.isEmpty {
-                damaged = [:]
-                try read(planRanges(rest))
-                rest = rest.filter { damaged[$0.tag] != nil }
-            }
-        }
+        let failures = wanted.isEmpty ? [:] : try readWanted()
         for block in missing { assemble(block) }
-        if let failure = failure ?? damaged.min(by: { $0.key < $1.key })?.value { throw failure }
+        if let failure = failures.min(by: { $0.key < $1.key })?.value { throw failure }
+    }
+
+    /// GETs all frames at once, as far as the spread allows it, each decoded where it arrives.
+    private mutating func readWanted() throws(FetchError) -> [Int: FetchError] {
+        let ranges = planRanges(try locate())
+        let decoded = DecodedFrames(wanted, grains: root.grainsPerBlock)
+        let failures = try fetcher.reads.read(ranges) { tag, bytes throws(FormatError) in
+            try decoded.decode(tag, bytes)
+        }
+        contents = decoded.take()
+        return failures
     }
 
     /// A whole block under deltas may be cached on its own: another volume shares it.
@@ -96,59 +97,9 @@ struct BlockWalk<Store: ObjectStore> {
                 pack = try fetcher.packID(of: frame.slot, in: root)
                 packs[frame.slot] = pack
             }
-            located.append(
-                WantedBytes(
-                    pack: pack, offset: UInt64(frame.offset), length: UInt64(frame.length),
-                    tag: tag))
+            located.append(WantedBytes(pack: pack, extent: frame.extent, tag: tag))
         }
         return located
-    }
-
-    /// GETs all ranges at once, as far as the spread allows it, and decodes what came.
-    private mutating func read(_ ranges: [FetchRange]) throws(FetchError) {
-        let reads = RangeReads(store: fetcher.store, ranges: ranges)
-        fetcher.spread(ranges.count) { reads.read($0) }
-        var away: FetchError?
-        for (index, range) in ranges.enumerated() {
-            switch reads.take(index) {
-            case .bytes(let buffer): decode(range, buffer)
-            case .failed(let error):
-                let reason = FetchError(error)
-                if reason.isRetryable {
-                    away = away ?? reason
-                } else {
-                    failure = failure ?? reason
-                }
-            case .skipped: break
-            }
-        }
-        if let away { throw away }
-    }
-
-    private mutating func decode(_ range: FetchRange, _ buffer: FetchBuffer) {
-        let key = range.pack.key
-        fetcher.meter.addGet(bytes: range.length)
-        for member in range.members {
-            let start = Int(member.offset - range.offset)
-            let bytes = UnsafeRawBufferPointer(
-                rebasing: buffer.bytes[start..<(start + Int(member.length))])
-            decode(member.tag, from: bytes, key: key)
-        }
-    }
-
-    private mutating func decode(
-        _ tag: Int, from bytes: UnsafeRawBufferPointer, key: String
-    ) {
-        let frame = wanted[tag]
-        let content = FetchBuffer(byteCount: frame.mask.count * Limits.grainBytes)
-        do throws(FormatError) {
-            try Frame.decode(
-                bytes, pointer: frame, grains: root.grainsPerBlock, into: content.bytes)
-        } catch {
-            damaged[tag] = .damaged(key: key, detail: "frame at \(frame.offset): \(error)")
-            return
-        }
-        contents[frame] = content
     }
 
     /// Lays the stack's frames over each other, oldest first, and caches the block. A block one of
@@ -174,6 +125,27 @@ struct BlockWalk<Store: ObjectStore> {
         found[missing.block] = fetcher.cache.insert(
             missing.key, UnsafeRawBufferPointer(block.bytes))
     }
+}
+
+/// Contents of frames as they come, on any thread.
+private final class DecodedFrames: Sendable {
+    private let frames: [FramePointer]
+    private let grains: Int
+    private let contents = Lock<[FramePointer: FetchBuffer]>([:])
+
+    init(_ frames: [FramePointer], grains: Int) {
+        self.frames = frames
+        self.grains = grains
+    }
+
+    func decode(_ tag: Int, _ bytes: UnsafeRawBufferPointer) throws(FormatError) {
+        let frame = frames[tag]
+        let content = FetchBuffer(byteCount: frame.mask.count * Limits.grainBytes)
+        try Frame.decode(bytes, pointer: frame, grains: grains, into: content.bytes)
+        contents.withLock { $0[frame] = content }
+    }
+
+    func take() -> [FramePointer: FetchBuffer] { contents.withLock { $0 } }
 }
 
 /// Copies the grains of a frame, which lie one behind the other, to their places in a block.

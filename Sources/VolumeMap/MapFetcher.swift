@@ -17,10 +17,9 @@ public import Primitives
 
 /// Fetches through one store into one cache. Stateless but for its counters.
 public struct MapFetcher<Store: ObjectStore>: Sendable {
-    let store: Store
     let cache: CleanCache
     let meter: FetchMeter
-    let spread: FetchSpread
+    let reads: MemberReads<Store>
 
     public init(store: Store, cache: CleanCache, spread: @escaping FetchSpread = oneByOne) {
         self.init(store: store, cache: cache, meter: FetchMeter(), spread: spread)
@@ -29,10 +28,9 @@ public struct MapFetcher<Store: ObjectStore>: Sendable {
     package init(
         store: Store, cache: CleanCache, meter: FetchMeter, spread: @escaping FetchSpread = oneByOne
     ) {
-        self.store = store
         self.cache = cache
         self.meter = meter
-        self.spread = spread
+        reads = MemberReads(store: store, meter: meter, spread: spread)
     }
 
     /// Brings the content of `blocks`, and every page and node on the way, into the cache. Blocks
@@ -76,8 +74,8 @@ public struct MapFetcher<Store: ObjectStore>: Sendable {
         let pack = try packID(of: entry.slot, in: root)
         meter.addNode()
         return try object(pack, entry.extent, hash: entry.hash) { bytes throws(FormatError) in
-            try Pack.verify(bytes, hash: entry.hash, kind: .node)
-            try MapNodeView.validate(bytes, chunk: chunk, blockBytes: root.blockBytes)
+            try MapChecks.node(
+                bytes, hash: entry.hash, chunk: chunk, blockBytes: root.blockBytes)
         }
     }
 
@@ -128,9 +126,8 @@ public struct MapFetcher<Store: ObjectStore>: Sendable {
             return .cached(
                 try object(pointer.pack, pointer.extent, hash: pointer.hash) {
                     bytes throws(FormatError) in
-                    try Pack.verify(bytes, hash: pointer.hash, kind: .chunkPage)
-                    _ = try ChunkTablePage(
-                        decoding: bytes, index: index, blockBytes: root.blockBytes)
+                    try MapChecks.chunkPage(
+                        bytes, hash: pointer.hash, index: index, blockBytes: root.blockBytes)
                 })
         }
     }
@@ -152,8 +149,7 @@ public struct MapFetcher<Store: ObjectStore>: Sendable {
             return .cached(
                 try object(pointer.pack, pointer.extent, hash: pointer.hash) {
                     bytes throws(FormatError) in
-                    try Pack.verify(bytes, hash: pointer.hash, kind: .packPage)
-                    _ = try PackTablePage(decoding: bytes, index: index)
+                    try MapChecks.packPage(bytes, hash: pointer.hash, index: index)
                 })
         }
     }
@@ -177,26 +173,35 @@ public struct MapFetcher<Store: ObjectStore>: Sendable {
         _ pack: PackID, _ extent: PackExtent, hash: Hash128,
         check: (UnsafeRawBufferPointer) throws(FormatError) -> Void
     ) throws(FetchError) -> CachedBlock {
-        let key = pack.key
         guard extent.length <= FetchLimits.nodeBytesMax else {
-            throw .damaged(key: key, detail: "a member of \(extent.length) bytes")
+            throw .damaged(key: pack.key, detail: "a member of \(extent.length) bytes")
         }
-        let buffer = FetchBuffer(byteCount: Int(extent.length))
-        let bytes = UnsafeRawBufferPointer(buffer.bytes)
-        var damage: FormatError?
-        for _ in 0..<FetchLimits.damagedTriesMax {
-            do throws(ObjectStoreError) {
-                try store.get(key, at: UInt64(extent.offset), into: buffer.bytes)
-            } catch { throw FetchError(error) }
-            meter.addGet(bytes: extent.length)
-            do throws(FormatError) { try check(bytes) } catch {
-                damage = error
-                continue
-            }
-            return cache.insert(hash, bytes)
-        }
-        let detail = damage.map { "\($0)" } ?? ""
-        throw .damaged(key: key, detail: "at \(extent.offset): \(detail)")
+        let buffer = try reads.one(pack, extent, check: check)
+        return cache.insert(hash, UnsafeRawBufferPointer(buffer.bytes))
+    }
+}
+
+/// What must be true of the bytes that a pointer of the map leads to.
+package enum MapChecks {
+    package static func node(
+        _ bytes: UnsafeRawBufferPointer, hash: Hash128, chunk: ChunkIndex, blockBytes: Int
+    ) throws(FormatError) {
+        try Pack.verify(bytes, hash: hash, kind: .node)
+        try MapNodeView.validate(bytes, chunk: chunk, blockBytes: blockBytes)
+    }
+
+    package static func chunkPage(
+        _ bytes: UnsafeRawBufferPointer, hash: Hash128, index: UInt32, blockBytes: Int
+    ) throws(FormatError) {
+        try Pack.verify(bytes, hash: hash, kind: .chunkPage)
+        _ = try ChunkTablePage(decoding: bytes, index: index, blockBytes: blockBytes)
+    }
+
+    package static func packPage(
+        _ bytes: UnsafeRawBufferPointer, hash: Hash128, index: UInt32
+    ) throws(FormatError) {
+        try Pack.verify(bytes, hash: hash, kind: .packPage)
+        _ = try PackTablePage(decoding: bytes, index: index)
     }
 }
 
@@ -211,16 +216,4 @@ package enum PageBytes {
         case .cached(let block): block.bytes
         }
     }
-}
-
-/// Memory of one GET, given back when the fetch ends, however it ends.
-final class FetchBuffer: @unchecked Sendable {
-    // Confined: written by the thread that GETs, then read by the one that decodes.
-    let bytes: UnsafeMutableRawBufferPointer
-
-    init(byteCount: Int) {
-        bytes = .allocate(byteCount: byteCount, alignment: 16)
-    }
-
-    deinit { bytes.deallocate() }
 }

@@ -145,6 +145,32 @@ struct DamageTests {
         #expect(brought == 3)
     }
 
+    @Test("a pack that ends early takes only what lies behind its end")
+    func truncatedPack() throws {
+        let volume = try TestVolume(TestShape(size: 1 << 20, blockBytes: 16 << 10))
+        try volume.write(grain: 0, volume.noise(64 << 10))
+        try volume.commit()
+        let key = try #require(volume.store.objects.keys.first { $0.hasPrefix("packs/") })
+        let bytes = try #require(volume.store.objects[key])
+        let cache = CleanCache(capacityBytes: 64 << 20)
+        let fetcher = MapFetcher(store: volume.store, cache: cache)
+        let blocks = (0..<4).map { BlockIndex($0) }
+        try fetcher.bringMap(for: blocks, of: volume.root)
+        try volume.store.delete([key])
+        _ = try volume.store.putIfAbsent(key, Array(bytes[..<(64 + 40_000)]))
+        #expect(throws: FetchError.self) { try fetcher.bring(blocks, of: volume.root) }
+        var reader = MapReader(root: volume.root, cache: cache)
+        var brought: [Bool] = []
+        for block in blocks {
+            if case .cached = reader.resolve(block) {
+                brought.append(true)
+            } else {
+                brought.append(false)
+            }
+        }
+        #expect(brought == [true, true, false, false])
+    }
+
     @Test("a commit on a damaged node fails and leaves everything for another try")
     func damagedParentNode() throws {
         let volume = try built()

@@ -13,7 +13,7 @@ enum ImportRules {
         ["Shard", "Journal", "CleanCache"],
         ["VolumeMap", "Committer", "VolumeEngine"],
         ["NBDServer"],
-        ["ControlPlane", "Simulator"],
+        ["ControlPlane", "Maintenance", "Simulator"],
         ["AdminAPI", "Daemon"],
         ["martlet", "martlet-sim"],
     ]
