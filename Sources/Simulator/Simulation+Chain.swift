@@ -13,12 +13,24 @@ import VolumeMap
 /// What the store holds, as the world knows it.
 struct Chain {
     /// The newest commit.
-    var head: Commit
+    var head: Commit { didSet { nextKey = Self.key(after: head) } }
+    /// Where its successor will be; asked for after every step.
+    private(set) var nextKey: String
     /// The volume as it is in the newest commit, and after how many requests.
     var history: GuestHistory
     var index: UInt64 = 0
     /// Who claimed which epoch.
     var owners: [Epoch: Int] = [:]
+
+    init(head: Commit, history: GuestHistory) {
+        self.head = head
+        self.history = history
+        nextKey = Self.key(after: head)
+    }
+
+    private static func key(after commit: Commit) -> String {
+        CommitKey.key(commit.volume, commit.sequence.next)
+    }
 
     /// Who may publish. Nil before the first claim.
     var owner: Int? { owners[head.epoch] }
@@ -30,7 +42,7 @@ extension Simulation {
     func followChain(force: Bool = false) throws(SimulationFailure) {
         guard force || !nodes.contains(where: \.isUnjudged) else { return }
         while true {
-            let key = CommitKey.key(volumeID, chain.head.sequence.next)
+            let key = chain.nextKey
             guard store.byteCount(of: key) != nil, let bytes = store.objects[key] else { return }
             let commit: Commit
             do throws(FormatError) {
