@@ -54,7 +54,6 @@ struct GuestHistory {
     func prefix(_ index: UInt64) -> GuestHistory {
         var copy = self
         copy.rewind(to: index)
-        copy.count = index
         copy.published = index
         return copy
     }
@@ -194,6 +193,8 @@ struct GuestHistory {
                 versions[sector].removeLast()
             }
         }
+        // Later requests are forgotten: an index past this one would explain the same disk.
+        count = index
         acknowledged = index
         flushed = index
         published = min(published, index)
