@@ -283,7 +283,7 @@ extension Verifier {
             let others = series.compactMap(\.ref).map(\.commit.volume)
             hit(place, heads(others, mentionedIn: bytes), isNewest: series.first?.number == number)
         case .snapshot(let name, let sequence):
-            let volumes = refs.exports[name]?.compactMap(\.ref?.volume) ?? []
+            let volumes = refs.exports[name]?.compactMap(\.ref).map(\.volume) ?? []
             let pinned = Set(volumes).compactMap {
                 subjectByKey[CommitKey(volume: $0, sequence: sequence)]
             }
