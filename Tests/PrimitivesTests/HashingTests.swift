@@ -27,6 +27,23 @@ struct HashingTests {
     }
 
     @Test(
+        "XXH3 over pieces is that of the bytes joined, wherever they are cut, and after a reset",
+        arguments: [0, 1, 16, 240, 241, 1024, 4096, 131_072])
+    func pieces(count: Int) {
+        let bytes = pattern(count)
+        let stream = XXH3Stream()
+        for cut in [0, 1, count / 3, count / 2, count] where cut <= count {
+            stream.reset(seed: UInt64(cut))
+            bytes.withUnsafeBytes { raw in
+                stream.update(UnsafeRawBufferPointer(rebasing: raw[..<cut]))
+                stream.update(UnsafeRawBufferPointer(rebasing: raw[cut...]))
+            }
+            let whole = bytes.withUnsafeBytes { XXH3.hash($0, seed: UInt64(cut)) }
+            #expect(stream.finish() == whole, "cut at \(cut)")
+        }
+    }
+
+    @Test(
         "BLAKE3 equals the reference over the domain's eight bytes and the content",
         arguments: [
             (HashDomain.block, 0, "1a0d12016999e47689dae5744d2b8c19"),
