@@ -2,13 +2,12 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // One source of chance for many workers: a seeded stream behind a lock, so that copies never draw
-// the same word twice.
+// the same word twice. Simulations and tests take it where a daemon takes the system's.
 
-import Primitives
-import Synchronization
+internal import Synchronization
 
 /// Thread-safe; copies share the stream.
-struct SharedRandom: RandomSource {
+public struct SharedRandom: RandomSource {
     private final class Stream: Sendable {
         let source: Lock<SplitMix64>
         init(seed: UInt64) { source = Lock(SplitMix64(seed: seed)) }
@@ -16,7 +15,7 @@ struct SharedRandom: RandomSource {
 
     private let stream: Stream
 
-    init(seed: UInt64) { stream = Stream(seed: seed) }
+    public init(seed: UInt64) { stream = Stream(seed: seed) }
 
-    mutating func next() -> UInt64 { stream.source.withLock { $0.next() } }
+    public mutating func next() -> UInt64 { stream.source.withLock { $0.next() } }
 }

@@ -13,22 +13,8 @@ import HostIO
 import Journal
 import ObjectStore
 import Primitives
-import Synchronization
 import VolumeEngine
 import VolumeMap
-
-/// A stream of chance that copies share, so that no token is drawn twice.
-struct SharedStream: RandomSource {
-    private final class Source: Sendable {
-        let words: Lock<SplitMix64>
-        init(seed: UInt64) { words = Lock(SplitMix64(seed: seed)) }
-    }
-    private let source: Source
-
-    init(seed: UInt64) { source = Source(seed: seed) }
-
-    mutating func next() -> UInt64 { source.words.withLock { $0.next() } }
-}
 
 enum EngineFailure: Error {
     case refused(BlockError)
@@ -150,10 +136,10 @@ final class EngineHost: VolumeHost, @unchecked Sendable {
     private let pool: SegmentPool<VolatileDirectory>
     private let views: VolatileDirectory
     private let clock: ManualClock
-    private let random: SharedStream
+    private let random: SharedRandom
 
     init(
-        store: MemoryStore, folder: VolatileDirectory, clock: ManualClock, random: SharedStream
+        store: MemoryStore, folder: VolatileDirectory, clock: ManualClock, random: SharedRandom
     ) throws {
         self.store = store
         self.clock = clock

@@ -36,7 +36,7 @@ final class SmallRepository {
 
     init() throws {
         let disk = VolatileDisk(seed: 1)
-        let random = SharedStream(seed: 7)
+        let random = SharedRandom(seed: 7)
         host = try EngineHost(store: store, folder: disk.root, clock: clock, random: random)
         plane = ControlPlane(
             configuration: ControlPlaneConfiguration(

@@ -280,7 +280,7 @@ extension SmallRepository {
     /// Attaches a name on a host of its own, read-only; the volume that it got.
     func attachElsewhere(_ name: String) throws -> VolumeID {
         let disk = VolatileDisk(seed: 9)
-        let random = SharedStream(seed: 9)
+        let random = SharedRandom(seed: 9)
         let host = try EngineHost(store: store, folder: disk.root, clock: clock, random: random)
         let plane = ControlPlane(
             configuration: ControlPlaneConfiguration(

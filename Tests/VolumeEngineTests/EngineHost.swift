@@ -13,7 +13,6 @@ import HostIO
 import Journal
 import ObjectStore
 import Primitives
-import Synchronization
 import Testing
 import VolumeEngine
 import VolumeMap
@@ -29,19 +28,6 @@ struct EngineShape {
     var options = VolumeOptions()
     var settings = PackSettings()
     var takeover: UncleanTakeover?
-}
-
-/// A stream of chance that copies share, so that no token is drawn twice.
-struct SharedStream: RandomSource {
-    private final class Source: Sendable {
-        let words: Lock<SplitMix64>
-        init(seed: UInt64) { words = Lock(SplitMix64(seed: seed)) }
-    }
-    private let source: Source
-
-    init(seed: UInt64) { source = Source(seed: seed) }
-
-    mutating func next() -> UInt64 { source.words.withLock { $0.next() } }
 }
 
 enum EngineFailure: Error, Equatable {
@@ -62,7 +48,7 @@ final class EngineHost {
     /// Opens what the directory holds; `first` is published if it is given.
     init(
         root: Storage, store: MemoryStore, shape: EngineShape, id: VolumeID, first: LocalRoot?,
-        bootID: BootID, random: SharedStream, now: Instant
+        bootID: BootID, random: SharedRandom, now: Instant
     ) throws {
         let segments = try root.directory("segments", create: true)
         let folder = try root.directory("volume", create: true)

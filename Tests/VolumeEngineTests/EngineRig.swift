@@ -76,7 +76,7 @@ final class EngineRig {
     let store: MemoryStore
     let clock = ManualClock()
     let id: VolumeID
-    let random: SharedStream
+    let random: SharedRandom
     var bootID = BootID(low: 1, high: 1)
     var host: EngineHost
     var effects: [VolumeEffect<VolatileDirectory>] = []
@@ -94,7 +94,7 @@ final class EngineRig {
         self.shape = shape
         disk = VolatileDisk(seed: seed)
         self.store = store ?? MemoryStore(seed: seed)
-        var random = SharedStream(seed: seed)
+        var random = SharedRandom(seed: seed)
         id = VolumeID.random(from: &random)
         self.random = random
         let commit = Commit(
