@@ -120,7 +120,10 @@ targets += [
 targets += [
     module(
         "Maintenance",
-        ["Primitives", "Formats", "Documents", "ObjectStore", "VolumeMap", "Committer"])
+        [
+            "Primitives", "Formats", "Documents", "ObjectStore", "VolumeMap", "Committer",
+            "ControlPlane",
+        ])
 ]
 
 targets += [

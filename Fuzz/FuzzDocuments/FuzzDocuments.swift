@@ -38,6 +38,7 @@ private func tryAll(_ bytes: [UInt8]) {
     tryOne(ReaderRef.self, bytes)
     tryOne(NodeBeat.self, bytes)
     tryOne(CondemnedSet.self, bytes)
+    tryOne(CollectionPlan.self, bytes)
 }
 
 private func tryOne<Value: Document>(_ kind: Value.Type, _ bytes: [UInt8]) {

@@ -166,6 +166,24 @@ extension ControlPlane {
         }
     }
 
+    /// Runs `body` while the commit is pinned: what `body` makes keeps the commit from then on.
+    func holding<Value>(
+        _ commit: CommitPointer, purpose: ReaderRef.Purpose, _ what: String,
+        _ body: (LocalRoot) throws(UserError) -> Value
+    ) throws(UserError) -> Value {
+        let (root, reader) = try pinByReader(commit, purpose: purpose, what)
+        do throws(UserError) {
+            let value = try body(root)
+            if let reader { unpin(reader) }
+            return value
+        } catch {
+            // A PUT that was not answered may still arrive, and needs the commit then: the pin
+            // stays until the next start of this node.
+            if let reader, error.kind != .storeAway { unpin(reader) }
+            throw error
+        }
+    }
+
     /// A pin that stays by a failure costs space until the next start of this node.
     func unpin(_ reader: Token) { try? store.delete([RefKey.reader(reader).text]) }
 

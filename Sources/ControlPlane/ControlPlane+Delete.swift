@@ -6,10 +6,10 @@
 // and frees the name last, so that a repeat finds the work where it stopped.
 
 import Committer
-import Documents
+package import Documents
 import Formats
 import HostIO
-import ObjectStore
+package import ObjectStore
 public import Primitives
 
 extension ControlPlane {
@@ -85,8 +85,8 @@ extension ControlPlane {
         try host.detach(served, clean: false, deadline: nil)
         endView(of: ref.name)
         table.setAttachment(nil, of: ref.name)
-        try publishTerminal(ref, what)
         let refs = refs(what)
+        try VolumeEnd(refs: refs, clock: clock).publish(ref, token: fresh())
         let keys = try refs.keys(prefix: RefKey.snapshotsPrefix(of: ref.name))
         for start in stride(from: 0, to: keys.count, by: 1000) {
             try refs.delete(Array(keys[start..<min(start + 1000, keys.count)]))
@@ -99,27 +99,41 @@ extension ControlPlane {
         }
         try removeLocal(ref.volume, all: true, what)
     }
+}
+
+/// Ends volumes.
+package struct VolumeEnd<Store: ObjectStore> {
+    private let refs: RefStore<Store>
+    private let clock: any Clock
+
+    package init(refs: RefStore<Store>, clock: any Clock) {
+        self.refs = refs
+        self.clock = clock
+    }
+
+    /// Others may publish the next number this many times before it gives up.
+    private static var attemptsMax: Int { 16 }
 
     /// The volume's last commit, for ever: whoever still has it open is fenced, whoever is about to
     /// create it finds it ended.
-    private func publishTerminal(_ ref: ExportRef, _ what: String) throws(UserError) {
-        for _ in 0..<Self.changesMax {
-            let head = try explainCommit(what) { () throws(CommitError) in
-                try finder.head(of: ref.volume)?.commit
+    package func publish(_ ref: ExportRef, token: Token) throws(UserError) {
+        for _ in 0..<Self.attemptsMax {
+            let head = try explainCommit(refs.what) { () throws(CommitError) in
+                try HeadFinder(store: refs.store).head(of: ref.volume)?.commit
             }
             if head?.state == .deleted { return }
             let last = Commit(
                 volume: ref.volume, sequence: head?.sequence.next ?? ref.firstSequence,
-                epoch: head?.epoch.next ?? Epoch(1), token: fresh(),
+                epoch: head?.epoch.next ?? Epoch(1), token: token,
                 parentToken: head?.token ?? .zero, state: .deleted, isFence: true,
                 size: head?.size ?? ref.size,
                 blockBytes: head?.blockBytes ?? ref.definition.blockBytes,
                 cut: head?.cut ?? RecordSequence(0), labelSeconds: clock.wallSeconds)
-            let outcome = try explainStore(what) { () throws(ObjectStoreError) in
-                try store.putIfAbsent(last.key.key, last.encode())
+            let outcome = try explainStore(refs.what) { () throws(ObjectStoreError) in
+                try refs.store.putIfAbsent(last.key.key, last.encode())
             }
             if outcome == .created { return }
         }
-        throw refs(what).contended
+        throw refs.contended
     }
 }

@@ -127,10 +127,10 @@ extension ControlPlane {
             guard let (_, commit) = try find(target, what) else { throw notFound(target, what) }
             let attachment = try attachWriter(ref, what)
             try refuseWriters(attachment.served, what)
-            let (root, reader) = try pinByReader(commit, purpose: .rollback, what)
             // The commit of the rollback needs no pin but its own head.
-            defer { if let reader { unpin(reader) } }
-            return try rollback(ref, to: root, what)
+            return try holding(commit, purpose: .rollback, what) { root throws(UserError) in
+                try rollback(ref, to: root, what)
+            }
         }
     }
 

@@ -220,12 +220,18 @@ extension ControlPlane {
     private func firstCommit(
         of ref: ExportRef, isFresh: Bool, _ what: String
     ) throws(UserError) -> Commit {
-        if !isFresh, let there = try readFirst(of: ref, what) { return there }
+        if !isFresh, let there = try readFirst(of: ref, what) {
+            // It may have arrived late, after its source was collected: as with every pin, the
+            // root comes first, and what it needs is looked at afterwards.
+            return try Pinner(refs: refs(what)).pin(
+                pointer(to: there), create: { true }, undo: {}
+            ).commit
+        }
         guard let origin = ref.origin else { return try publishFirst(of: ref, from: nil, what) }
-        let (source, reader) = try pinByReader(origin.commit, purpose: .fork, what)
         // The new volume's head is a root of its own from here on.
-        defer { if let reader { unpin(reader) } }
-        return try publishFirst(of: ref, from: source.commit, what)
+        return try holding(origin.commit, purpose: .fork, what) { source throws(UserError) in
+            try publishFirst(of: ref, from: source.commit, what)
+        }
     }
 
     private func publishFirst(

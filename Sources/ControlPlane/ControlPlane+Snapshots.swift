@@ -130,30 +130,14 @@ extension ControlPlane {
             if let current, current.commit == commit, current.export == name { return current }
             let next = TagRef(
                 tag: tag, number: (current?.number ?? 0) + 1, commit: commit, export: name)
-            var isOurs = false
-            _ = try Pinner(refs: refs).pin(
-                commit,
-                create: { () throws(UserError) in
-                    isOurs = try refs.append(next)
-                    return isOurs
-                },
-                // The number stays taken; the tag goes back to what it named.
-                undo: { () throws(UserError) in try undo(next, back: current, refs) })
+            // A number of a series cannot be taken back once it was made, so the commit is pinned
+            // before it.
+            let isOurs = try holding(commit, purpose: .tag, what) { _ throws(UserError) in
+                try refs.append(next)
+            }
             if isOurs { return next }
         }
         throw refs.contended
-    }
-
-    private func undo(
-        _ made: TagRef, back: TagRef?, _ refs: RefStore<Store>
-    ) throws(UserError) {
-        guard let back else {
-            try refs.delete([RefSeries.tag(made.tag).key(made.number)])
-            return
-        }
-        _ = try refs.append(
-            TagRef(
-                tag: made.tag, number: made.number + 1, commit: back.commit, export: back.export))
     }
 
     private func info(_ ref: SnapshotRef, tag: RefName?) -> SnapshotInfo {

@@ -133,16 +133,25 @@ extension ControlPlane {
         if let first = failure.withLock({ $0 }) { throw first }
     }
 
-    /// A reader ref of this node that is there at start pins nothing any more. A failure costs
-    /// space only, until the next start.
+    /// A reader ref of this node that is there at start pins nothing any more, but for a rollback
+    /// whose commit may still be published: then those stay until a later start. A failure costs
+    /// space only.
     private func removeOwnReaders(_ what: String) {
         let refs = refs(what)
+        let keepsRollbacks = (try? hasPendingCommit()) ?? true
         guard let keys = try? refs.keys(prefix: RefKey.readersPrefix) else { return }
         for key in keys {
             guard let reader = try? refs.get(key, as: ReaderRef.self),
-                reader.node == configuration.node
+                reader.node == configuration.node,
+                reader.purpose != .rollback || !keepsRollbacks
             else { continue }
             try? refs.delete([key])
+        }
+    }
+
+    private func hasPendingCommit() throws -> Bool {
+        try LocalVolume.all(in: cacheDirectory).contains { local in
+            try RootDirectory(volumeDirectory: local.directory).load().pending != nil
         }
     }
 

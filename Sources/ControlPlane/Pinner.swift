@@ -3,8 +3,9 @@
 //
 // Pins: every new ref to a commit is made so that the collector cannot delete what it needs. Read
 // the number of the last collection run, create the ref, read the commit again, read the condemned
-// sets: if anything needed is listed, undo and refuse; if two runs ended meanwhile, start over. No
-// clocks.
+// sets: if anything needed is listed or gone, undo and refuse; if two runs ended meanwhile, start
+// over. No clocks. The other half is the module Maintenance; why both suffice is told in
+// docs/decisions/0018-garbage-collection.md.
 
 import Committer
 import Documents
@@ -27,30 +28,22 @@ struct Pinner<Store: ObjectStore> {
     ) throws(UserError) -> LocalRoot {
         var isNew = false
         for _ in 0..<Self.attemptsMax {
-            let before = try condemned(count: 1).first?.run ?? 0
+            let before = try refs.newestNumber(.collection)
             // A second round finds the ref that the first one made.
             if try create() { isNew = true }
             let root: LocalRoot
-            let sets: [CondemnedSet]
-            let isCondemned: Bool
+            let newest: UInt64
             do throws(UserError) {
                 root = try read(pointer)
-                sets = try isNew ? condemned(count: 2) : []
-                isCondemned = try isAnyListed(root.commit, in: sets)
+                guard isNew else { return root }
+                let sets: [CondemnedSet] = try refs.newest(.collection, count: 2)
+                newest = sets.first?.run ?? 0
+                try check(root.commit, against: sets)
             } catch {
                 if isNew, error.kind != .storeAway { try undo() }
                 throw error
             }
-            if !isNew { return root }
-            if isCondemned {
-                try undo()
-                throw UserError(
-                    .conflict, what: what,
-                    why: "commit \(pointer.sequence) of volume \(pointer.volume) is about to be "
-                        + "collected",
-                    remedy: "use a newer snapshot")
-            }
-            if (sets.first?.run ?? 0) < before + 2 { return root }
+            if newest < before + 2 { return root }
         }
         throw refs.contended
     }
@@ -75,71 +68,34 @@ struct Pinner<Store: ObjectStore> {
             remedy: "choose a snapshot that martlet snapshots lists")
     }
 
-    private func condemned(count: Int) throws(UserError) -> [CondemnedSet] {
-        try refs.newest(.collection, count: count)
-    }
-
-    private func isAnyListed(
-        _ commit: Commit, in sets: [CondemnedSet]
-    ) throws(UserError) -> Bool {
-        let listed = Set(sets.flatMap(\.commits)).union(sets.flatMap(\.packs))
-        if listed.isEmpty { return false }
-        if listed.contains(commit.key.key) { return true }
-        for pack in commit.chunkPages.packs + commit.packPages.packs
-        where listed.contains(pack.key) {
-            return true
+    /// Refuses a commit if anything that it needs is listed, or is not there any more: a fence
+    /// stays as an object when its packs go. Where no set is, nothing was ever deleted.
+    private func check(_ commit: Commit, against sets: [CondemnedSet]) throws(UserError) {
+        guard !sets.isEmpty else { return }
+        let needed: Set<PackID>
+        do throws(ObjectStoreError) {
+            needed = try CommitPacks(store: refs.store).unseen(of: commit).packs
+        } catch {
+            if case .notFound = error { throw collected(commit, "was collected, or is damaged") }
+            throw UserError(what, error)
         }
-        for entry in commit.packPages.entries {
-            let page = try packPage(entry)
-            for case let pack? in page.entries where pack.live > 0 && listed.contains(pack.pack.key)
-            {
-                return true
+        let isListed = sets.contains { set in
+            set.commits.contains(commit.key) || !set.packs.isDisjoint(with: needed)
+        }
+        if isListed { throw collected(commit, "is about to be collected") }
+        for volume in Set(needed.map(\.volume)) {
+            let keys = try refs.keys(prefix: PackID.keyPrefix(of: volume))
+            let there = Set(keys)
+            if needed.contains(where: { $0.volume == volume && !there.contains($0.key) }) {
+                throw collected(commit, "was collected, or is damaged")
             }
         }
-        return false
     }
 
-    private func packPage(_ entry: PageList.Entry) throws(UserError) -> PackTablePage {
-        var bytes: [UInt8]
-        let key: String
-        switch entry.page {
-        case .inline(let inline):
-            bytes = inline
-            key = "an inline page"
-        case .packed(let pointer):
-            key = pointer.pack.key
-            bytes = [UInt8](repeating: 0, count: Int(pointer.length))
-            try read(key, at: UInt64(pointer.offset), into: &bytes)
-            let hash = bytes.withUnsafeBytes { Pack.hash(ofPage: $0) }
-            guard hash == pointer.hash else {
-                throw UserError(what, .damaged(key: key, detail: "a table page has another hash"))
-            }
-        }
-        var failure: FormatError?
-        let page = bytes.withUnsafeBytes { buffer -> PackTablePage? in
-            do throws(FormatError) {
-                return try PackTablePage(decoding: buffer, index: entry.index)
-            } catch {
-                failure = error
-                return nil
-            }
-        }
-        guard let page else {
-            throw UserError(
-                what, .damaged(key: key, detail: failure.map { "\($0)" } ?? "unreadable"))
-        }
-        return page
-    }
-
-    private func read(
-        _ key: String, at offset: UInt64, into bytes: inout [UInt8]
-    ) throws(UserError) {
-        var failure: ObjectStoreError?
-        bytes.withUnsafeMutableBytes { buffer in
-            do throws(ObjectStoreError) {
-                try refs.store.get(key, at: offset, into: buffer)
-            } catch { failure = error }
-        }
-        if let failure { throw UserError(what, failure) }
+    private func collected(_ commit: Commit, _ why: String) -> UserError {
+        UserError(
+            .conflict, what: what,
+            why: "commit \(commit.sequence) of volume \(commit.volume) \(why)",
+            remedy: "use a newer snapshot")
     }
 }

@@ -5,70 +5,107 @@
 // and who finds the number taken reads again and decides anew. A PUT whose answer was lost is
 // recognised by its bytes when it is repeated.
 
-import Documents
-import ObjectStore
-import Primitives
+package import Documents
+package import ObjectStore
+package import Primitives
 
 /// A document that lies in a series.
-protocol SeriesDocument: Document {
+package protocol SeriesDocument: Document {
     var series: RefSeries { get }
     var number: UInt64 { get }
 }
 
 extension ExportRef: SeriesDocument {
-    var series: RefSeries { .export(name) }
+    package var series: RefSeries { .export(name) }
 }
 
 extension TagRef: SeriesDocument {
-    var series: RefSeries { .tag(tag) }
+    package var series: RefSeries { .tag(tag) }
 }
 
 extension BaseRef: SeriesDocument {
-    var series: RefSeries { .base(name) }
+    package var series: RefSeries { .base(name) }
 }
 
 extension NodeBeat: SeriesDocument {
-    var series: RefSeries { .node(node) }
+    package var series: RefSeries { .node(node) }
 }
 
 extension CondemnedSet: SeriesDocument {
-    var series: RefSeries { .collection }
-    var number: UInt64 { run }
+    package var series: RefSeries { .collection }
+    package var number: UInt64 { run }
+}
+
+extension CollectionPlan: SeriesDocument {
+    package var series: RefSeries { .collectionPlan }
+    package var number: UInt64 { run }
 }
 
 /// The refs of a store, on behalf of one operation, which it names in failures.
-struct RefStore<Store: ObjectStore> {
-    let store: Store
+package struct RefStore<Store: ObjectStore> {
+    package let store: Store
     /// What cannot be done if a call fails.
-    let what: String
+    package let what: String
+
+    package init(store: Store, what: String) {
+        self.store = store
+        self.what = what
+    }
 
     /// The document that holds: one listing of one key, one read.
-    func newest<Ref: SeriesDocument>(
+    package func newest<Ref: SeriesDocument>(
         _ series: RefSeries, as type: Ref.Type = Ref.self
     ) throws(UserError) -> Ref? {
         try newest(series, count: 1, as: type).first
     }
 
-    /// The `count` newest, newest first.
-    func newest<Ref: SeriesDocument>(
+    /// The `count` newest, newest first. Sets of the collector are deleted when they are old: one
+    /// that went between the listing and the reading is looked for again.
+    package func newest<Ref: SeriesDocument>(
         _ series: RefSeries, count: Int, as type: Ref.Type = Ref.self
     ) throws(UserError) -> [Ref] {
-        let page = try explainStore(what) { () throws(ObjectStoreError) in
-            try store.list(prefix: series.prefix, after: nil, limit: count)
+        for _ in 0..<Self.listingsMax {
+            let keys = try newestKeys(series, count: count)
+            var found: [Ref] = []
+            for key in keys {
+                guard let ref: Ref = try find(key) else { break }
+                found.append(try placed(ref, key, in: series))
+            }
+            if found.count == keys.count { return found }
         }
-        var found: [Ref] = []
-        for entry in page.entries { found.append(try read(entry.key, in: series)) }
-        return found
+        throw contended
+    }
+
+    private static var listingsMax: Int { 16 }
+
+    /// The number of the newest; zero if there is none. Nothing is read.
+    package func newestNumber(_ series: RefSeries) throws(UserError) -> UInt64 {
+        guard let key = try newestKeys(series, count: 1).first else { return 0 }
+        guard let number = series.number(of: key) else {
+            throw UserError(what, key, .malformedKey(key))
+        }
+        return number
+    }
+
+    private func newestKeys(_ series: RefSeries, count: Int) throws(UserError) -> [String] {
+        try explainStore(what) { () throws(ObjectStoreError) in
+            try store.list(prefix: series.prefix, after: nil, limit: count).entries.map(\.key)
+        }
     }
 
     /// One document of a series, under a key that a listing gave.
-    func read<Ref: SeriesDocument>(
+    package func read<Ref: SeriesDocument>(
         _ key: String, in series: RefSeries, as type: Ref.Type = Ref.self
+    ) throws(UserError) -> Ref {
+        try placed(get(key), key, in: series)
+    }
+
+    private func placed<Ref: SeriesDocument>(
+        _ ref: Ref, _ key: String, in series: RefSeries
     ) throws(UserError) -> Ref {
         guard let number = series.number(of: key) else {
             throw UserError(what, key, .malformedKey(key))
         }
-        let ref: Ref = try get(key)
         guard ref.series == series, ref.number == number else {
             throw UserError(
                 what, key, .misplaced(key: key, found: ref.series.key(ref.number)))
@@ -76,7 +113,9 @@ struct RefStore<Store: ObjectStore> {
         return ref
     }
 
-    func get<Ref: Document>(_ key: String, as type: Ref.Type = Ref.self) throws(UserError) -> Ref {
+    package func get<Ref: Document>(
+        _ key: String, as type: Ref.Type = Ref.self
+    ) throws(UserError) -> Ref {
         let bytes = try explainStore(what) { () throws(ObjectStoreError) in
             try store.get(key, limit: Ref.bytesMax)
         }
@@ -86,7 +125,7 @@ struct RefStore<Store: ObjectStore> {
     }
 
     /// Nil if the key is free.
-    func find<Ref: Document>(
+    package func find<Ref: Document>(
         _ key: String, as type: Ref.Type = Ref.self
     ) throws(UserError) -> Ref? {
         let bytes = try explainStore(what) { () throws(ObjectStoreError) -> [UInt8]? in
@@ -104,34 +143,34 @@ struct RefStore<Store: ObjectStore> {
     }
 
     /// Creates the next document of its series. False if another has the number: read again.
-    func append(_ document: some SeriesDocument) throws(UserError) -> Bool {
+    package func append(_ document: some SeriesDocument) throws(UserError) -> Bool {
         try create(document.series.key(document.number), document)
     }
 
     /// True if the key now holds exactly this document, by this call or an earlier one.
-    func create(_ key: String, _ document: some Document) throws(UserError) -> Bool {
+    package func create(_ key: String, _ document: some Document) throws(UserError) -> Bool {
         let bytes = document.encoded
         return try explainStore(what) { () throws(ObjectStoreError) in
             switch try store.putIfAbsent(key, bytes) {
             case .created: return true
-            case .exists: return try store.get(key, limit: 64 << 20) == bytes
+            case .exists: return try store.get(key, limit: CondemnedSet.bytesMax) == bytes
             }
         }
     }
 
-    func delete(_ keys: [String]) throws(UserError) {
+    package func delete(_ keys: [String]) throws(UserError) {
         guard !keys.isEmpty else { return }
         try explainStore(what) { () throws(ObjectStoreError) in try store.delete(keys) }
     }
 
-    func keys(prefix: String) throws(UserError) -> [String] {
+    package func keys(prefix: String) throws(UserError) -> [String] {
         try explainStore(what) { () throws(ObjectStoreError) in
             try store.listAll(prefix: prefix).map(\.key)
         }
     }
 
     /// Others kept changing the ref for every try that is allowed.
-    var contended: UserError {
+    package var contended: UserError {
         UserError(
             .conflict, what: what, why: "other hosts change the same name all the time",
             remedy: "find out who else manages this name, then try again")

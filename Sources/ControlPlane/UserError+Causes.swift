@@ -3,7 +3,7 @@
 //
 // The one place where failures of the layers below become sentences for people.
 
-import Committer
+package import Committer
 package import Documents
 package import HostIO
 package import ObjectStore
@@ -57,7 +57,7 @@ extension UserError {
             remedy: "run martlet inspect on it; restore it or remove it if it is foreign")
     }
 
-    init(_ what: String, _ error: CommitError) {
+    package init(_ what: String, _ error: CommitError) {
         switch error {
         case .local(let error): self.init(what, error)
         case .store(let error): self.init(what, error)
@@ -81,7 +81,7 @@ extension UserError {
 }
 
 /// Runs `body` and says `what` failed if it does.
-func explainStore<Value>(
+package func explainStore<Value>(
     _ what: String, _ body: () throws(ObjectStoreError) -> Value
 ) throws(UserError) -> Value {
     do throws(ObjectStoreError) { return try body() } catch { throw UserError(what, error) }
@@ -93,7 +93,7 @@ func explainLocal<Value>(
     do throws(HostIOError) { return try body() } catch { throw UserError(what, error) }
 }
 
-func explainCommit<Value>(
+package func explainCommit<Value>(
     _ what: String, _ body: () throws(CommitError) -> Value
 ) throws(UserError) -> Value {
     do throws(CommitError) { return try body() } catch { throw UserError(what, error) }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What nodes and the collector leave for others to read: who serves what (convenience, never
-// safety), and what a collection run condemned.
+// What nodes leave for others to read: who serves what (convenience, never safety).
 
 public import Primitives
 
@@ -51,48 +50,6 @@ public struct NodeBeat: Document {
         [
             "node": .string(node.text), "n": .number(number), "address": .string(address),
             "label": .number(labelSeconds), "volumes": .array(volumes.map(JSONValue.identifier)),
-        ]
-    }
-}
-
-/// `gc/<~k>`: what run k of the collector found unreachable. Run k + 1 deletes it if it still is,
-/// so that a pin made in between can look here.
-public struct CondemnedSet: Document {
-    public static let kind = "condemned"
-    /// A set lists keys of at most about 120 bytes: room for half a million.
-    public static let bytesMax = 64 << 20
-
-    public let run: UInt64
-    public let commits: [String]
-    public let packs: [String]
-
-    public init(run: UInt64, commits: [String], packs: [String]) {
-        self.run = run
-        self.commits = commits
-        self.packs = packs
-    }
-
-    public init(reading reader: inout MemberReader) throws(DocumentError) {
-        run = try reader.seriesNumber("run")
-        commits = try Self.keys("commits", of: &reader)
-        packs = try Self.keys("packs", of: &reader)
-    }
-
-    private static func keys(
-        _ key: String, of reader: inout MemberReader
-    ) throws(DocumentError) -> [String] {
-        var keys: [String] = []
-        for element in try reader.array(key) {
-            guard case .string(let text) = element else { throw reader.badValue(key) }
-            keys.append(text)
-        }
-        return keys
-    }
-
-    public var members: [String: JSONValue] {
-        [
-            "run": .number(run), "commits": .array(commits.map(JSONValue.string)),
-            "packs": .array(packs.map(JSONValue.string)),
         ]
     }
 }

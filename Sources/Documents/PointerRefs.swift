@@ -135,6 +135,7 @@ public struct ReaderRef: Document {
         case read
         case fork
         case rollback
+        case tag
     }
 
     public static let kind = "reader"

@@ -14,8 +14,10 @@ public enum RefSeries: Hashable, Sendable {
     case base(RefName)
     /// A node's beats.
     case node(RefName)
-    /// The collector's runs: one series for the repository.
+    /// What the collector's runs condemned: one series for the repository.
     case collection
+    /// What each run deletes, as it was decided before: the run's claim.
+    case collectionPlan
 
     /// What all keys of the series begin with.
     public var prefix: String {
@@ -25,6 +27,7 @@ public enum RefSeries: Hashable, Sendable {
         case .base(let name): "refs/bases/\(name)/"
         case .node(let name): "nodes/\(name)/"
         case .collection: "gc/"
+        case .collectionPlan: "gc-runs/"
         }
     }
 
@@ -41,13 +44,15 @@ public enum RefSeries: Hashable, Sendable {
     }
 }
 
-/// A key under `refs/`, `nodes/` or `gc/`, parsed strictly: parsing and building are inverse.
+/// A key under `refs/`, `nodes/`, `gc/` or `gc-runs/`, parsed strictly: parsing and building are
+/// inverse.
 public enum RefKey: Hashable, Sendable {
     case repository
     case numbered(RefSeries, UInt64)
     case snapshot(RefName, CommitSequence)
     case reader(Token)
 
+    public static let snapshotsPrefix = "refs/snapshots/"
     public static let exportsPrefix = "refs/exports/"
     public static let tagsPrefix = "refs/tags/"
     public static let basesPrefix = "refs/bases/"
@@ -78,6 +83,9 @@ public enum RefKey: Hashable, Sendable {
         case ("gc", 2):
             guard let number = invertedNumber(parts[1]) else { return nil }
             self = .numbered(.collection, number)
+        case ("gc-runs", 2):
+            guard let number = invertedNumber(parts[1]) else { return nil }
+            self = .numbered(.collectionPlan, number)
         case ("nodes", 3):
             guard let name = RefName(parts[1]), let number = invertedNumber(parts[2]) else {
                 return nil

@@ -66,6 +66,9 @@ enum VerifyRef: Sendable {
         case .numbered(.collection, _):
             let set = try CondemnedSet(decoding: bytes)
             return (.other, .numbered(.collection, set.run), set.encoded)
+        case .numbered(.collectionPlan, _):
+            let plan = try CollectionPlan(decoding: bytes)
+            return (.other, .numbered(.collectionPlan, plan.run), plan.encoded)
         }
     }
 
@@ -73,6 +76,7 @@ enum VerifyRef: Sendable {
     static func bytesMax(_ key: RefKey) -> Int {
         switch key {
         case .numbered(.collection, _): CondemnedSet.bytesMax
+        case .numbered(.collectionPlan, _): CollectionPlan.bytesMax
         case .numbered(.node, _): NodeBeat.bytesMax
         default: Limits.documentBytesMax
         }

@@ -41,6 +41,7 @@ struct CondemnedPackTests {
         var bytes = writer.finish()
         if damagesPage { bytes[Int(pointer.offset) + 300] ^= 1 }
         _ = try store.putIfAbsent(pages.key, bytes)
+        _ = try store.putIfAbsent(needed.key, [1])
         var list = PageList()
         list[0] = .packed(pointer)
         let commit = Commit(
@@ -53,7 +54,9 @@ struct CondemnedPackTests {
     }
 
     private func condemn(_ packs: [PackID]) throws {
-        let set = CondemnedSet(run: 1, commits: [], packs: packs.map(\.key))
+        let set = CondemnedSet(
+            run: 1,
+            groups: [CondemnedSet.Group(labelSeconds: 1, keys: CollectedKeys(packs: packs))])
         _ = try store.putIfAbsent(RefSeries.collection.key(1), set.encoded)
     }
 
@@ -100,6 +103,19 @@ struct CondemnedPackTests {
         try condemn([unneeded])
         let (made, undone, failure) = try pin(pointer)
         #expect(made == 1 && undone == 0 && failure == nil)
+    }
+
+    @Test("a commit whose packs went with an older run cannot be pinned: fences stay as objects")
+    func packIsGone() throws {
+        let pointer = try publish()
+        try store.delete([needed.key])
+        // Where no collector ever ran nothing is looked at.
+        #expect(try pin(pointer).2 == nil)
+        try condemn([unneeded])
+        let (_, undone, failure) = try pin(pointer)
+        #expect(undone == 1 && failure?.why.contains("was collected") == true)
+        try store.delete([pages.key])
+        #expect(try pin(pointer).2?.why.contains("was collected") == true)
     }
 
     @Test("a page that cannot be trusted is no leave to pin, and the refusal leaves no ref")

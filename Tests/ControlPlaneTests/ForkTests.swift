@@ -187,7 +187,11 @@ struct ForkTests {
         let volume = try node.make("prod", writes: [1])
         _ = try node.plane.snapshot("prod", tag: "t")
         let head = try shared.head(of: volume)
-        let set = CondemnedSet(run: 1, commits: [head.key.key], packs: [])
+        let set = CondemnedSet(
+            run: 1,
+            groups: [
+                CondemnedSet.Group(labelSeconds: 1, keys: CollectedKeys(commits: [head.key]))
+            ])
         _ = try shared.store.putIfAbsent(RefSeries.collection.key(1), set.encoded)
         let request = PutRequest(source: try ForkSource(from: "tag:t"))
         #expect(try failure { _ = try node.plane.put("work", request) }.kind == .conflict)

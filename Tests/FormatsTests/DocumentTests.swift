@@ -5,6 +5,7 @@
 // parsing and building are inverse.
 
 import Documents
+import Formats
 import Foundation
 import Primitives
 import Testing
@@ -35,6 +36,17 @@ struct DocumentCase: Sendable, CustomTestStringConvertible {
         guard let name = RefName(text) else { preconditionFailure("a bad name in a sample") }
         return name
     }
+
+    private static let commitKey = CommitKey(volume: volume, sequence: CommitSequence(42))
+    private static let otherKey = CommitKey(volume: volume, sequence: CommitSequence(43))
+    private static let pack = PackID(
+        volume: volume, epoch: Epoch(3), sequence: CommitSequence(42), number: 1, token: token)
+    private static let commitText =
+        "volumes/0102030405060708090a0b0c0d0e0f10/commits/ffffffffffffffd5.42"
+    private static let otherText =
+        "volumes/0102030405060708090a0b0c0d0e0f10/commits/ffffffffffffffd4.43"
+    private static let packText =
+        "packs/0102030405060708090a0b0c0d0e0f10/00000003-000000000000002a-0001-\(tokenText).pack"
 
     private static let volumeText = #""volume":"0102030405060708090a0b0c0d0e0f10"}"#
     private static let tokenText = "01000000000000000200000000000000"
@@ -90,9 +102,23 @@ struct DocumentCase: Sendable, CustomTestStringConvertible {
             golden: #"{"address":"n1:8080","kind":"beat","label":7,"n":5,"node":"n1","#
                 + #""version":1,"volumes":["0102030405060708090a0b0c0d0e0f10"]}"#),
         DocumentCase(
-            CondemnedSet(run: 4, commits: ["volumes/x"], packs: []),
-            golden: #"{"commits":["volumes/x"],"kind":"condemned","packs":[],"run":4,"#
-                + #""version":1}"#),
+            CondemnedSet(
+                run: 4,
+                groups: [
+                    CondemnedSet.Group(
+                        labelSeconds: 7, keys: CollectedKeys(commits: [commitKey], packs: [pack])),
+                    CondemnedSet.Group(
+                        labelSeconds: 9, keys: CollectedKeys(commits: [otherKey])),
+                ]),
+            golden: #"{"groups":[{"commits":["\#(commitText)"],"label":7,"packs":["#
+                + #""\#(packText)"]},{"commits":["\#(otherText)"],"label":9,"packs":[]}],"#
+                + #""kind":"condemned","run":4,"version":1}"#),
+        DocumentCase(
+            CollectionPlan(
+                run: 5, node: "n1", labelSeconds: 8,
+                keys: CollectedKeys(commits: [commitKey], packs: [pack])),
+            golden: #"{"commits":["\#(commitText)"],"kind":"collection","label":8,"node":"n1","#
+                + #""packs":["\#(packText)"],"run":5,"version":1}"#),
     ]
 }
 
@@ -149,6 +175,33 @@ struct DocumentTests {
         #expect(throws: DocumentError.self) { try Repository(decoding: Array(text.utf8)) }
     }
 
+    @Test("a set of the collector names commits and packs only, each once, in order of time")
+    func condemnedTrustsNothing() {
+        let commit = "volumes/0102030405060708090a0b0c0d0e0f10/commits/ffffffffffffffd5.42"
+        func group(_ label: Int, _ commits: [String], packs: [String] = []) -> String {
+            let quoted = [commits, packs].map { list in
+                "[" + list.map { "\"\($0)\"" }.joined(separator: ",") + "]"
+            }
+            return "{\"commits\":\(quoted[0]),\"label\":\(label),\"packs\":\(quoted[1])}"
+        }
+        func decode(_ groups: [String]) throws(DocumentError) -> CondemnedSet {
+            let text =
+                "{\"groups\":[\(groups.joined(separator: ","))],\"kind\":\"condemned\","
+                + "\"run\":4,\"version\":1}"
+            return try CondemnedSet(decoding: Array(text.utf8))
+        }
+        #expect(throws: Never.self) { try decode([group(7, [commit])]) }
+        #expect(throws: Never.self) { try decode([]) }
+        for bad in [
+            [group(7, ["refs/exports/prod/fffffffffffffffe"])], [group(7, ["martlet.json"])],
+            [group(7, [commit, commit])], [group(7, [commit]), group(8, [commit])],
+            [group(7, [commit]), group(7, [], packs: ["packs/x"])], [group(7, [])],
+            [group(7, [], packs: [commit])],
+        ] {
+            #expect(throws: DocumentError.self) { try decode(bad) }
+        }
+    }
+
     @Test("keys of refs parse back to what built them, and nothing else parses")
     func keys() throws {
         let name = try #require(RefName("prod.1"))
@@ -157,6 +210,7 @@ struct DocumentTests {
             .numbered(.export(name), 1), .numbered(.tag(name), UInt64.max),
             .numbered(.base(name), 7),
             .numbered(.node(name), 9), .numbered(.collection, 3),
+            .numbered(.collectionPlan, 4),
         ]
         for key in keys { #expect(RefKey(parsing: key.text) == key) }
         #expect(RefSeries.export(name).key(1) == "refs/exports/prod.1/fffffffffffffffe")

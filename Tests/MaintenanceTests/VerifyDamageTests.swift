@@ -207,7 +207,7 @@ struct VerifyDamageTests {
     @Test("where a collector runs, history without its packs is noted, what has a name is a fault")
     func collected() throws {
         let repository = try SmallRepository.built()
-        let set = CondemnedSet(run: 1, commits: [], packs: [])
+        let set = CondemnedSet(run: 1, groups: [])
         _ = try repository.store.putIfAbsent(RefSeries.collection.key(1), set.encoded)
         var noted = 0
         var faulty = 0

@@ -40,6 +40,8 @@ enum ImportRules {
         Edge("Committer", "VolumeMap"): "row 4 is ordered: map, committer, engine",
         Edge("VolumeEngine", "VolumeMap"): "row 4 is ordered: map, committer, engine",
         Edge("VolumeEngine", "Committer"): "row 4 is ordered: map, committer, engine",
+        Edge("Maintenance", "ControlPlane"):
+            "the collector is the other half of the pins, and reads refs as they do",
         Edge("Simulator", "ControlPlane"): "the simulator drives the life cycle too",
         Edge("Daemon", "AdminAPI"): "the daemon composes the API server",
     ]

@@ -100,7 +100,8 @@ public struct Inspector: Sendable {
 
     private static let kinds: [any Document.Type] = [
         Repository.self, ExportRef.self, SnapshotRef.self, TagRef.self, BaseRef.self,
-        ReaderRef.self, NodeBeat.self, CondemnedSet.self, Identity.self, FailedMark.self,
+        ReaderRef.self, NodeBeat.self, CondemnedSet.self, CollectionPlan.self, Identity.self,
+        FailedMark.self,
     ]
 
     /// A ref or another document; all under a key that ends in `/`.
