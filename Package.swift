@@ -191,7 +191,7 @@ if !coreOnly {
             name: "martlet",
             dependencies: [
                 "Primitives", "Formats", "Documents", "HostIO", "ObjectStore", "ControlPlane",
-                "AdminAPI", "Daemon",
+                "Maintenance", "AdminAPI", "Daemon",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -29,7 +29,7 @@ public final class Daemon: Sendable {
     let control: DaemonControl
     let host: ShardHost
     private let negotiation: NegotiationLoop?
-    private let maintenance: Maintenance
+    private let housekeeping: Housekeeping
     private let reopening: Reopening
     /// Seconds that the last commits may take.
     private let shutdownSeconds: UInt64
@@ -59,16 +59,16 @@ public final class Daemon: Sendable {
         self.control = control
         lock = parts.lock
         reopening = Reopening(control: control, hands: hands, logger: logger)
-        maintenance = Maintenance(
+        housekeeping = Housekeeping(
             control: control, host: host, health: health, stop: stopFlag, reopening: reopening,
             logger: logger)
         do throws(UserError) {
             let report = try Self.learn(control, hands, parts, health)
             negotiation = try Self.listen(configuration, control, host, hands)
-            maintenance.start(isStoreKnown: report.isStoreReachable)
+            housekeeping.start(isStoreKnown: report.isStoreReachable)
         } catch {
             stopFlag.set()
-            maintenance.join()
+            housekeeping.join()
             host.stop()
             hands.stop()
             throw error
@@ -167,7 +167,7 @@ public final class Daemon: Sendable {
         let report = control.shutdown(deadline: deadline) { [hands] in hands.runAll($0) }
         for (name, error) in report.left { complain(name, error) }
         stopFlag.set()
-        maintenance.join()
+        housekeeping.join()
         host.stop()
         hands.stop()
         return report.left

@@ -9,7 +9,7 @@ enum LaterCommands {
         "attach": "kernel devices", "detach": "kernel devices", "mount": "the FUSE transport",
         "top": "the live view", "bless": "image tools",
         "import": "image tools", "export": "image tools", "diff": "block diffs",
-        "gc": "garbage collection", "compact": "compaction", "copy": "copies between stores",
+        "compact": "compaction", "copy": "copies between stores",
         "journal": "journal salvage", "reset-cache": "cache reset", "verify": "offline checks",
     ]
 

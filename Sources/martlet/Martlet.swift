@@ -88,7 +88,10 @@ struct MartletCommand: AsyncParsableCommand {
                 ]),
             CommandGroup(
                 name: "Without a daemon",
-                subcommands: [InspectCommand.self, DoctorCommand.self, BenchCommand.self]),
+                subcommands: [
+                    CollectCommand.self, InspectCommand.self, DoctorCommand.self,
+                    BenchCommand.self,
+                ]),
         ])
 }
 

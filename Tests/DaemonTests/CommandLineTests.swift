@@ -69,7 +69,7 @@ struct CommandLineTests {
     @Test(
         "commands of later releases are refused by name",
         arguments: [
-            "attach", "bless", "compact", "copy", "detach", "diff", "export", "gc",
+            "attach", "bless", "compact", "copy", "detach", "diff", "export",
             "import", "journal", "mount", "reset-cache", "top", "verify",
         ])
     func later(word: String) async {

@@ -214,12 +214,17 @@ struct ConfigurationRefusalTests {
             ("[storage]\nurl = \"az://b\"", "az:// (Azure) is not built yet"),
             ("[cache]\nssd_cache_size_gb = 5", "belongs to the SSD tier of the cache"),
             ("[azure]\naccess_key = \"x\"", "belongs to the az:// store"),
-            ("[policy]\nretain = \"7d\"", "belongs to garbage collection"),
             ("[[exports]]\nname = \"a\"\nsize_gb = 1\ntransport = \"ublk\"", "not built yet"),
         ])
     func notBuilt(text: String, why: String) throws {
         let message = try #require(refusal(of: text))
         #expect(message.contains(why), "\(message)")
+    }
+
+    @Test("a retention that cannot be read is refused at the start, not by the collector")
+    func retention() {
+        #expect(refusal(of: "[policy]\nretain = \"7d\"")?.contains("10m:1h,1h:1d") == true)
+        #expect(refusal(of: "[policy]\nretain = \"10m:1h,1h:1d,1d:30d\"") == nil)
     }
 
     @Test("a URL of no known kind is refused")

@@ -98,7 +98,7 @@ final class TestDaemon: @unchecked Sendable {
 
     // MARK: The store
 
-    private static let folders = ["packs", "volumes", "refs", "nodes", "probe", "gc"]
+    private static let folders = ["packs", "volumes", "refs", "nodes", "probe", "gc", "gc-runs"]
 
     /// Every key leads into a loop of links: an error that is neither absence nor refusal.
     func takeStoreAway() {

@@ -160,6 +160,11 @@ def rollback():
     return walk("rollback")
 
 
+@test("getting space back: condemned by one run, deleted by a later one")
+def collecting():
+    return walk("collecting")
+
+
 @test("moving to another host, planned and after a loss")
 def moving():
     return walk("moving")

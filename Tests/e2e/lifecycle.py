@@ -90,7 +90,7 @@ def command_line():
             (("create", "/bad", "--size", "1M"), 2), (("create", "b"), 2), (("nonsense",), 2),
             (("info",), 2), (("rollback", "disk", "--to", "1"), 2),
             (("create", "b", "--size", "1M", "--from", "tag:none"), 1),
-            (("gc",), 2), (("list", "--api", "unix:/nonexistent/api.sock"), 1)):
+            (("copy",), 2), (("list", "--api", "unix:/nonexistent/api.sock"), 1)):
         done = daemon.cli(*arguments, check_status=False)
         equal(done.returncode, status, f"exit status of {arguments}: {done.stderr}")
         check(re.match(r"martlet: .+ : .+ : .+\n\Z", done.stderr),

@@ -4,6 +4,7 @@
 // The rules that one key alone cannot check: addresses, URLs, and how settings fit one another.
 
 private import AdminAPI
+private import Maintenance
 private import ObjectStoreCloud
 internal import Primitives
 
@@ -17,6 +18,7 @@ extension Configuration {
             throw Self.refusal("cache.dir is empty", remedy: "name a folder")
         }
         try checkEndpoints()
+        _ = try Retention(parsing: policy.retain)
         guard commit.maxUnpublishedSecs == 0 || commit.maxUnpublishedSecs >= commit.maxAgeSecs
         else {
             throw Self.refusal(

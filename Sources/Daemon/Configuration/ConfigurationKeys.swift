@@ -149,8 +149,11 @@ extension Configuration {
         .choice(
             "policy", "durability", \.policy.durability, later: ["peer", "store"],
             "What a FLUSH waits for: the local disk."),
-        .text("policy", "retain", \.policy.retain, "Which old commits garbage collection keeps.")
-            .awaiting("garbage collection"),
+        .text(
+            "policy", "retain", \.policy.retain,
+            "Old commits that garbage collection keeps although nothing names them: "
+                + "10m:1h,1h:1d,1d:30d keeps one for every ten minutes of the last hour, one for "
+                + "every hour of the last day, one for every day of the last thirty."),
     ]
 
     private static let priceKeys: [SettingKey<Configuration>] = [

@@ -15,7 +15,7 @@ import Primitives
 import Shard
 import VolumeEngine
 
-final class Maintenance: Sendable {
+final class Housekeeping: Sendable {
     private static let turnNanoseconds: UInt64 = 1_000_000_000
     private static let beatTurns = 60
     private static let refreshTurns = 5

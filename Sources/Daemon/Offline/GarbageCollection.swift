@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// `martlet gc`: one run of the collector on the store alone, or one thing given up, told in lines
+// and as JSON. May run on any host, beside daemons and beside another of itself.
+
+import ControlPlane
+import Documents
+import HostIO
+import Maintenance
+import ObjectStore
+public import Primitives
+
+/// What was asked for.
+public struct CollectionOrder: Sendable {
+    public var gracePeriodSeconds = CollectorOptions.gracePeriodSecondsDefault
+    public var deletesMax = Int.max
+    public var isDryRun = false
+    /// The id of a reader, or of the volume of an unfinished export, to give up instead of
+    /// collecting.
+    public var abandon: String?
+
+    public init() {}
+}
+
+public struct CollectionAnswer: Sendable {
+    public let lines: [String]
+    public let json: String
+}
+
+public enum GarbageCollection {
+    /// Fails with `forbidden` if the configuration is read-only and the order is not a dry run.
+    public static func run(
+        _ configuration: Configuration, _ order: CollectionOrder
+    ) throws(UserError) -> CollectionAnswer {
+        let what = "cannot collect garbage"
+        guard !configuration.storage.readonly || (order.isDryRun && order.abandon == nil) else {
+            throw UserError(
+                .forbidden, what: what, why: "storage.readonly is set",
+                remedy: "use --dry-run, or settings that may write")
+        }
+        let clock = SystemClock()
+        let store = RetryingStore(
+            try OfflineSource.store(configuration, what), clock: clock, random: SystemRandom(),
+            pause: { nanoseconds in
+                clock.sleep(nanoseconds: nanoseconds)
+                return true
+            })
+        if let id = order.abandon {
+            var random = SystemRandom()
+            return answer(
+                try Collector.abandon(id, in: store, clock: clock, random: &random))
+        }
+        var collector = Collector(
+            store: store, clock: clock,
+            options: CollectorOptions(
+                node: hostName, gracePeriodSeconds: order.gracePeriodSeconds,
+                deletesMax: order.deletesMax, isDryRun: order.isDryRun,
+                retention: try Retention(parsing: configuration.policy.retain)))
+        return answer(try collector.run())
+    }
+
+    /// For people: who planned a run.
+    private static var hostName: String {
+        var random = SystemRandom()
+        let scratch = VolatileDisk(seed: random.next()).root
+        return (try? HostFacts.read(fallback: scratch, random: &random).hostName) ?? "unknown"
+    }
+
+    // MARK: Telling
+
+    private static func answer(_ report: CollectionReport) -> CollectionAnswer {
+        let verb = report.outcome == .dryRun ? "would be " : ""
+        var lines = [
+            "run: \(report.run)", "outcome: \(text(report))", "roots: \(report.roots)",
+            "stored: \(text(report.stored))",
+            "\(verb)condemned: \(text(report.condemned))", "waiting: \(text(report.waiting))",
+            "\(verb)deleted: \(text(report.deleted))",
+        ]
+        for reader in report.readers {
+            lines.append(
+                "reader \(reader.id): \(reader.node) holds commit \(reader.commit.sequence) of "
+                    + "volume \(reader.commit.volume) (\(reader.purpose.rawValue))")
+        }
+        for export in report.creating {
+            lines.append("unfinished \(export.volume): export \(export.name)")
+        }
+        let members: [String: JSONValue] = [
+            "run": .number(report.run), "outcome": .string(report.outcome.rawValue),
+            "resumed": .bool(report.isResumed), "roots": .number(UInt64(report.roots)),
+            "stored": json(report.stored), "condemned": json(report.condemned),
+            "waiting": json(report.waiting), "deleted": json(report.deleted),
+            "readers": .array(report.readers.map { .object($0.members) }),
+            "unfinished": .array(report.creating.map { .object($0.members) }),
+        ]
+        return CollectionAnswer(lines: lines, json: JSONValue.object(members).text)
+    }
+
+    private static func text(_ report: CollectionReport) -> String {
+        switch report.outcome {
+        case .done:
+            report.isResumed ? "finished a run that another process had begun" : "done"
+        case .nothing: "nothing to do"
+        case .dryRun: "dry run, nothing was changed"
+        case .overtaken: "another collector finished the run"
+        }
+    }
+
+    private static func text(_ tally: ObjectTally) -> String {
+        "\(tally.packs) packs, \(tally.commits) commits, \(tally.bytes) bytes"
+    }
+
+    private static func json(_ tally: ObjectTally) -> JSONValue {
+        .object([
+            "packs": .number(UInt64(tally.packs)), "commits": .number(UInt64(tally.commits)),
+            "bytes": .number(tally.bytes),
+        ])
+    }
+
+    private static func answer(_ abandonment: Abandonment) -> CollectionAnswer {
+        let line: String
+        let kind: String
+        let document: any Document
+        switch abandonment {
+        case .reader(let reader):
+            kind = "reader"
+            document = reader
+            line =
+                "abandoned: reader \(reader.id) of \(reader.node), commit "
+                + "\(reader.commit.sequence) of volume \(reader.commit.volume)"
+        case .creation(let export):
+            kind = "unfinished"
+            document = export
+            line = "abandoned: unfinished export \(export.name), volume \(export.volume)"
+        }
+        return CollectionAnswer(
+            lines: [line],
+            json: JSONValue.object(["abandoned": .object([kind: .object(document.members)])]).text)
+    }
+}
