@@ -10,7 +10,7 @@ enum LaterCommands {
         "top": "the live view", "bless": "image tools",
         "import": "image tools", "export": "image tools", "diff": "block diffs",
         "compact": "compaction", "copy": "copies between stores",
-        "journal": "journal salvage", "reset-cache": "cache reset", "verify": "offline checks",
+        "journal": "journal salvage", "reset-cache": "cache reset",
     ]
 
     /// The message for a command that is not built; nil for every other word.

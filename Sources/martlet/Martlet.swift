@@ -89,7 +89,8 @@ struct MartletCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Without a daemon",
                 subcommands: [
-                    CollectCommand.self, InspectCommand.self, DoctorCommand.self,
+                    VerifyCommand.self, CollectCommand.self, InspectCommand.self,
+                    DoctorCommand.self,
                     BenchCommand.self,
                 ]),
         ])

@@ -70,7 +70,7 @@ struct CommandLineTests {
         "commands of later releases are refused by name",
         arguments: [
             "attach", "bless", "compact", "copy", "detach", "diff", "export",
-            "import", "journal", "mount", "reset-cache", "top", "verify",
+            "import", "journal", "mount", "reset-cache", "top",
         ])
     func later(word: String) async {
         #expect(LaterCommands.refusal(of: word)?.hasPrefix("cannot run \(word) : ") == true)

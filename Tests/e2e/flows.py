@@ -170,6 +170,11 @@ def moving():
     return walk("moving")
 
 
+@test("verify: what a daemon made is whole, in full and by a sample")
+def verify():
+    return walk("verify")
+
+
 @test("every page with commands is walked, and every page is in the list of README.md")
 def all_pages():
     with open(f"{PAGES}/README.md") as file:

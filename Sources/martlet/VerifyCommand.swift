@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// `martlet verify`: is everything in the store whole? Exit 1 on any fault.
+
+import ArgumentParser
+import Daemon
+import Documents
+import Glibc
+import Primitives
+
+/// A share of the whole: `5%`, `0.1%`, `100%`.
+struct Share: Equatable, ExpressibleByArgument {
+    /// 1 to 1,000,000.
+    let millionths: UInt64
+
+    init(millionths: UInt64) { self.millionths = millionths }
+
+    var defaultValueDescription: String { "100%" }
+
+    /// Nil for anything but a number with at most four decimals and a percent sign, above 0 and at
+    /// most 100.
+    init?(argument: String) {
+        guard argument.last == "%" else { return nil }
+        let parts = argument.dropLast().split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty && $0.utf8.count <= 4 }),
+            parts.allSatisfy({ $0.allSatisfy { $0.isASCII && $0.isNumber } }),
+            let whole = UInt64(parts[0])
+        else { return nil }
+        var fraction: UInt64 = 0
+        if parts.count == 2 {
+            let digits = parts[1] + String(repeating: "0", count: 4 - parts[1].utf8.count)
+            fraction = UInt64(digits) ?? 0
+        }
+        millionths = whole * 10_000 + fraction
+        guard (1...1_000_000).contains(millionths) else { return nil }
+    }
+}
+
+struct VerifyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify", abstract: "Check that everything in the store is whole.",
+        discussion: """
+            Reads every ref, commit, table, map node and frame, and checks their hashes. A fault \
+            is named with its object and with the bytes of every disk that cannot be read for it. \
+            Needs no daemon and may run beside some. Exits with 1 if anything is not whole.
+            """)
+
+    @OptionGroup var settings: SettingOptions
+    @Option(help: ArgumentHelp("Read this share of the data: 5%.", valueName: "share"))
+    var sample = Share(millionths: 1_000_000)
+    @Option(help: "Requests under way at one time.") var threads = 16
+    @Flag(help: "Print JSON.") var json = false
+    @Flag(name: .customLong("no-progress"), help: "Say nothing until the end.")
+    var isSilent = false
+    @Argument(help: "An export with its snapshots, a tag or a base; all if it is left out.")
+    var name: String?
+
+    func validate() throws {
+        guard (1...256).contains(threads) else {
+            throw ValidationError("from 1 to 256 threads")
+        }
+    }
+
+    func run() throws {
+        var options = RepositoryCheckOptions()
+        options.sample = sample.millionths
+        options.threads = threads
+        if let name {
+            guard let valid = RefName(name) else {
+                throw UserError(
+                    .badRequest, what: "cannot verify \"\(name.prefix(140))\"",
+                    why: "it is not a valid name", remedy: "see martlet list")
+            }
+            options.name = valid
+        }
+        let sources = try settings.sources(environment: Environment.all)
+        let meter = ProgressMeter(isSilent: isSilent)
+        let verdict = try RepositoryCheck.run(
+            try ConfigurationLoader.load(sources), options, progress: meter.tell)
+        meter.end()
+        print(json ? verdict.json : verdict.lines.joined(separator: "\n"))
+        guard verdict.isWhole else { throw ExitCode(1) }
+    }
+}
+
+/// How far a long command has come, on stderr: a line that is written over on a terminal, else one
+/// every ten seconds. Confined to the thread of the command.
+final class ProgressMeter {
+    private let isSilent: Bool
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private var toldAt: UInt64 = 0
+    private var width = 0
+
+    init(isSilent: Bool) { self.isSilent = isSilent }
+
+    func tell(_ done: UInt64, _ total: UInt64, _ faults: Int, _ nanoseconds: UInt64) {
+        let pause: UInt64 = isTerminal ? 200_000_000 : 10_000_000_000
+        guard !isSilent, nanoseconds > 1_000_000_000, nanoseconds - toldAt >= pause else { return }
+        toldAt = nanoseconds
+        let line = Self.line(done, total, faults, nanoseconds)
+        guard isTerminal else { return Martlet.say(line, on: STDERR_FILENO) }
+        let padding = String(repeating: " ", count: max(0, width - line.count))
+        width = line.count
+        write("\r" + line + padding)
+    }
+
+    /// Leaves a clean line behind.
+    func end() {
+        guard isTerminal, width > 0 else { return }
+        write("\r" + String(repeating: " ", count: width) + "\r")
+        width = 0
+    }
+
+    static func line(
+        _ done: UInt64, _ total: UInt64, _ faults: Int, _ nanoseconds: UInt64
+    ) -> String {
+        let milliseconds = max(1, nanoseconds / 1_000_000)
+        let rate = max(1, done / milliseconds * 1000)
+        var line = "\(ByteSize.text(done))"
+        if total > done {
+            let percent = done / max(1, total / 100)
+            line += " of about \(ByteSize.text(total)), \(min(99, percent)) %"
+        }
+        line += ", \(ByteSize.text(rate))/s"
+        if total > done { line += ", \((total - done) / rate) s left" }
+        if faults > 0 { line += ", \(faults) faults" }
+        return line
+    }
+
+    private func write(_ text: String) {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes {
+                Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count)
+            }
+            guard count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+}
