@@ -39,7 +39,7 @@ extension CommitPass {
         }
         let content = scratch.gather(written.mask)
         let hash = Frame.hash(ofDelta: content, mask: written.mask, grains: grains)
-        let frame = try sink.frame(content, mask: written.mask, hash: hash)
+        let frame = try sink.frame(content, mask: written.mask, hash: hash, room: scratch.frame)
         sink.statistics.blocksStacked += 1
         return [frame] + visible
     }
@@ -79,7 +79,8 @@ extension CommitPass {
             sink.statistics.blocksUnchanged += 1
             return nil
         }
-        let frame = try sink.frame(content, mask: GrainMask(full: grains), hash: hash)
+        let frame = try sink.frame(
+            content, mask: GrainMask(full: grains), hash: hash, room: scratch.frame)
         _ = cache.insert(hash, content)
         sink.statistics.blocksWhole += 1
         return [frame]

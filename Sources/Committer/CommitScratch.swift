@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The buffers of one commit, allocated once: a block, the delta cut out of it, and their compressed
-// form. And the loops over them that every dirty byte passes.
+// The buffers of one commit, allocated once: a block, the delta cut out of it, and the frame made
+// of either. And the loops over them that every dirty byte passes.
 
 internal import Formats
 internal import Primitives
@@ -13,21 +13,22 @@ final class CommitScratch {
     let block: UnsafeMutableRawBufferPointer
     /// The grains of a delta frame, one behind the other.
     let delta: UnsafeMutableRawBufferPointer
-    /// What compression yields.
-    let packed: UnsafeMutableRawBufferPointer
+    /// A frame, before it goes to its pack.
+    let frame: UnsafeMutableRawBufferPointer
 
     init(blockBytes: Int) {
         let alignment = Limits.grainBytes
         block = .allocate(byteCount: blockBytes, alignment: alignment)
         delta = .allocate(byteCount: blockBytes, alignment: alignment)
-        packed = .allocate(
-            byteCount: Compression.capacity(for: blockBytes), alignment: alignment)
+        frame = .allocate(
+            byteCount: Frame.byteCountMax(grains: blockBytes / Limits.grainBytes),
+            alignment: alignment)
     }
 
     deinit {
         block.deallocate()
         delta.deallocate()
-        packed.deallocate()
+        frame.deallocate()
     }
 
     /// Lays the base under the grains that `mask` does not hold.

@@ -73,9 +73,11 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
 
     // MARK: Members
 
-    /// Stores the grains of `mask`, unless this commit did so before, and counts a reference.
+    /// Stores the grains of `mask`, unless this commit did so before, and counts a reference. The
+    /// frame is made in `room`.
     mutating func frame(
-        _ content: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128
+        _ content: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128,
+        room: UnsafeMutableRawBufferPointer
     ) throws(CommitError) -> FramePointer {
         if let known = stored[hash], known.mask == mask {
             statistics.framesShared += 1
@@ -84,7 +86,7 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         }
         let bytes = Frame.encode(
             content, mask: mask, hash: hash, grains: names.grains, codec: names.settings.codec,
-            zstdLevel: names.settings.zstdLevel)
+            zstdLevel: names.settings.zstdLevel, into: room)
         let payload = bytes.count - FrameHeader.byteCount(grains: names.grains)
         if frameBytes > 0, frameBytes + payload > names.settings.targetBytes || isCrowded {
             try close()
@@ -141,7 +143,8 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
             token: Token.random(from: &random))
         number += 1
         writer = PackWriter(
-            pack: pack, expectedBytes: names.settings.targetBytes + Self.packOverheadBytes)
+            pack: pack, reusing: uploads.buffers.take(),
+            expectedBytes: names.settings.targetBytes + Self.packOverheadBytes)
         return pack
     }
 
@@ -179,6 +182,7 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         switch bytes.withUnsafeBytes({ progress?.state(of: key, bytes: $0) ?? .wanted }) {
         case .wanted: break
         case .stored:
+            uploads.buffers.give(bytes)
             if isLast { try settle() }
             return
         case .differs:
@@ -197,8 +201,9 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
 
     private mutating func send(_ key: String, _ bytes: [UInt8]) throws(CommitError) {
         let sending = PackSending()
-        let isElsewhere = uploads.start { [store] in
+        let isElsewhere = uploads.start { [store, buffers = uploads.buffers] in
             sending.end { () throws(CommitError) in try Self.put(key, bytes, to: store) }
+            buffers.give(bytes)
         }
         if isElsewhere {
             self.sending = (key, sending)
@@ -220,6 +225,7 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
     private func put(_ key: String, _ bytes: [UInt8]) throws(CommitError) {
         try Self.put(key, bytes, to: store)
         progress?.noteStored(key)
+        uploads.buffers.give(bytes)
     }
 
     /// The key holds a random token of ours: if it is taken, then by an earlier try of this very

@@ -8,9 +8,11 @@ internal import Dispatch
 internal import Primitives
 internal import Synchronization
 
-/// Threads that send packs. Without any, who builds a commit sends its packs too.
+/// Threads that send packs, and the memory of those that were sent. Without any thread, who builds
+/// a commit sends its packs too.
 public struct PackUploads: Sendable {
     let start: @Sendable (_ job: @escaping @Sendable () -> Void) -> Bool
+    let buffers = PackBuffers()
 
     /// `start` runs a job on another thread and returns at once; false if it cannot take it now.
     public init(_ start: @escaping @Sendable (_ job: @escaping @Sendable () -> Void) -> Bool) {
@@ -19,6 +21,53 @@ public struct PackUploads: Sendable {
 
     /// Everything on the thread that builds: tests and the simulator, whose runs repeat exactly.
     public static let none = PackUploads { _ in false }
+
+    /// Gives back the memory that no pack has used since the last call. For a clock, every few
+    /// seconds.
+    public func releaseIdle() { buffers.releaseIdle() }
+
+    /// Bytes of memory that wait for a pack.
+    package var spareBytes: Int { buffers.spareBytes }
+}
+
+/// The memory of packs that were sent, for those to come: arrays of their size come from the kernel
+/// page by page, which costs a commit several times what hashing its blocks does.
+final class PackBuffers: Sendable {
+    /// Two of each of four commits that run at one time.
+    private static let keptMax = 8
+
+    private struct State {
+        var spare: [[UInt8]] = []
+        /// The least that were spare at any time since the last release.
+        var idle = 0
+    }
+
+    private let state = Lock(State())
+
+    /// An array that may have memory, or an empty one.
+    func take() -> [UInt8] {
+        state.withLock { state in
+            guard let buffer = state.spare.popLast() else { return [] }
+            state.idle = min(state.idle, state.spare.count)
+            return buffer
+        }
+    }
+
+    func give(_ buffer: consuming [UInt8]) {
+        let buffer = buffer
+        state.withLock { state in
+            if state.spare.count < Self.keptMax { state.spare.append(buffer) }
+        }
+    }
+
+    var spareBytes: Int { state.withLock { $0.spare.reduce(0) { $0 + $1.capacity } } }
+
+    func releaseIdle() {
+        state.withLock { state in
+            state.spare.removeFirst(state.idle)
+            state.idle = state.spare.count
+        }
+    }
 }
 
 /// One pack on its way, between the thread that sends it and the one that waits.

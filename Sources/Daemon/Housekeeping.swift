@@ -5,6 +5,7 @@
 // away, and forces commits when the journals' disk budget runs out. One thread of its own. While
 // the store answers and nothing is attached for writing it asks the store for nothing.
 
+import Committer
 import ControlPlane
 import Documents
 import HostIO
@@ -19,6 +20,7 @@ final class Housekeeping: Sendable {
     private static let turnNanoseconds: UInt64 = 1_000_000_000
     private static let beatTurns = 60
     private static let refreshTurns = 5
+    private static let releaseTurns = 30
     /// Journal segments kept ready, so that a writer that rolls over waits for one rename.
     private static let stockSegments = 4
     /// Volumes whose commit is forced at one time.
@@ -65,6 +67,7 @@ final class Housekeeping: Sendable {
             watchStore(
                 isStoreKnown: isStoreKnown, isProbing: turn.isMultiple(of: Self.refreshTurns))
             watchSpace()
+            if turn.isMultiple(of: Self.releaseTurns) { host.parts.hands.packUploads.releaseIdle() }
         }
     }
 

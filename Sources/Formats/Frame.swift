@@ -71,12 +71,14 @@ public struct FrameHeader: Hashable, Sendable {
     public var rawLength: Int { mask.count * Limits.grainBytes }
     public var kind: FrameKind { mask.isFull(grains: grains) ? .full : .delta }
 
-    /// The header with its checksum, in front of `payload`.
-    package func encode(with payload: UnsafeRawBufferPointer) -> [UInt8] {
-        precondition(payload.count == storedLength && (1...rawLength).contains(storedLength))
+    /// Writes the header with its checksum in front of the payload, which lies in `frame` already:
+    /// behind the header's bytes, up to the end.
+    package func seal(_ frame: UnsafeMutableRawBufferPointer) {
+        precondition(frame.count == byteCount + storedLength)
+        precondition((1...rawLength).contains(storedLength))
         precondition((codec == .raw) == (storedLength == rawLength))
         precondition(!hash.isZero)
-        var writer = ByteWriter(capacity: byteCount + storedLength)
+        var writer = ByteWriter(capacity: byteCount)
         writer.append(Self.magic)
         writer.append(Self.version)
         writer.append(codec.rawValue)
@@ -88,10 +90,21 @@ public struct FrameHeader: Hashable, Sendable {
         writer.append(UInt32(storedLength))
         writer.append(hash)
         mask.encode(into: &writer, grains: grains)
-        writer.append(payload)
-        let checksum = writer.bytes.withUnsafeBytes { Self.checksum($0) }
-        writer.overwrite(checksum, at: 8)
-        return writer.bytes
+        frame.copyBytes(from: writer.bytes)
+        let checksum = Self.checksum(UnsafeRawBufferPointer(frame))
+        frame.storeBytes(of: checksum.littleEndian, toByteOffset: 8, as: UInt64.self)
+    }
+
+    /// A frame of its own: the sealed header, then `payload`.
+    package func encode(with payload: UnsafeRawBufferPointer) -> [UInt8] {
+        precondition(payload.count == storedLength)
+        return [UInt8](unsafeUninitializedCapacity: byteCount + storedLength) { buffer, count in
+            let frame = UnsafeMutableRawBufferPointer(
+                rebasing: UnsafeMutableRawBufferPointer(buffer)[..<(byteCount + storedLength)])
+            UnsafeMutableRawBufferPointer(rebasing: frame[byteCount...]).copyMemory(from: payload)
+            seal(frame)
+            count = frame.count
+        }
     }
 
     /// The checksum that belongs to a frame's bytes.
@@ -171,31 +184,54 @@ public enum Frame {
             ? hash(ofBlock: content) : hash(ofDelta: content, mask: mask, grains: grains)
     }
 
-    /// The bytes of a frame: `content` is the grains of `mask`, `hash` their hash. What compression
-    /// does not shrink by at least a sixteenth stays raw, because decoding costs more than it
-    /// saves.
+    /// Room for any frame of a block of `grains` grains.
+    public static func byteCountMax(grains: Int) -> Int {
+        FrameHeader.byteCount(grains: grains) + grains * Limits.grainBytes
+    }
+
+    /// The bytes of a frame, made in `room`, which holds any frame of this block size: `content` is
+    /// the grains of `mask`, `hash` their hash. What compression does not shrink by at least a
+    /// sixteenth stays raw, because decoding costs more than it saves.
+    public static func encode(
+        _ content: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128, grains: Int,
+        codec: Codec = .lz4, zstdLevel: Int = 1, into room: UnsafeMutableRawBufferPointer
+    ) -> UnsafeRawBufferPointer {
+        precondition(!mask.isEmpty && content.count == mask.count * Limits.grainBytes)
+        var header = FrameHeader(
+            codec: .raw, grains: grains, storedLength: content.count, hash: hash, mask: mask)
+        let payload = UnsafeMutableRawBufferPointer(rebasing: room[header.byteCount...])
+        let least = content.count - content.count / 16
+        let compressed =
+            codec == .raw
+            ? nil
+            : Compression.compress(
+                content, into: UnsafeMutableRawBufferPointer(rebasing: payload[..<least]),
+                codec: codec, zstdLevel: Int32(zstdLevel))
+        if let compressed {
+            header.codec = codec
+            header.storedLength = compressed
+        } else {
+            payload.copyMemory(from: content)
+        }
+        let frame = UnsafeMutableRawBufferPointer(
+            rebasing: room[..<(header.byteCount + header.storedLength)])
+        header.seal(frame)
+        return UnsafeRawBufferPointer(frame)
+    }
+
+    /// The same as an array of its own.
     public static func encode(
         _ content: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128, grains: Int,
         codec: Codec = .lz4, zstdLevel: Int = 1
     ) -> [UInt8] {
-        precondition(!mask.isEmpty && content.count == mask.count * Limits.grainBytes)
-        var header = FrameHeader(
-            codec: .raw, grains: grains, storedLength: content.count, hash: hash, mask: mask)
-        if codec != .raw {
-            let room = content.count - content.count / 16
-            let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: room, alignment: 16)
-            defer { scratch.deallocate() }
-            let compressed = Compression.compress(
-                content, into: scratch, codec: codec, zstdLevel: Int32(zstdLevel))
-            if let stored = compressed {
-                header.codec = codec
-                header.storedLength = stored
-                return header.encode(
-                    with: UnsafeRawBufferPointer(
-                        rebasing: UnsafeRawBufferPointer(scratch)[..<stored]))
-            }
+        let most = FrameHeader.byteCount(grains: grains) + content.count
+        return [UInt8](unsafeUninitializedCapacity: most) { buffer, count in
+            count =
+                encode(
+                    content, mask: mask, hash: hash, grains: grains, codec: codec,
+                    zstdLevel: zstdLevel, into: UnsafeMutableRawBufferPointer(buffer)
+                ).count
         }
-        return header.encode(with: content)
     }
 
     /// Checks that `frame` is what `pointer` points to, without decoding its payload.

@@ -14,9 +14,11 @@ public struct PackWriter {
     private var phase = 1
 
     /// `expectedBytes` is reserved, not touched: a pack that grows by doubling is copied once more.
-    public init(pack: PackID, expectedBytes: Int = 1 << 20) {
+    /// `buffer` is an array whose memory may be used.
+    public init(pack: PackID, reusing buffer: consuming [UInt8] = [], expectedBytes: Int = 1 << 20)
+    {
         self.pack = pack
-        writer = ByteWriter(capacity: expectedBytes)
+        writer = ByteWriter(reusing: buffer, capacity: expectedBytes)
         Pack.encodeHeader(pack, into: &writer)
     }
 
@@ -35,8 +37,12 @@ public struct PackWriter {
     }
 
     /// Adds a frame made by `Frame.encode` under its content hash; traps after a node or a page.
-    public mutating func append(frame bytes: [UInt8], hash: Hash128) -> PackExtent {
+    public mutating func append(frame bytes: UnsafeRawBufferPointer, hash: Hash128) -> PackExtent {
         append(bytes, kind: .frame, hash: hash)
+    }
+
+    public mutating func append(frame bytes: [UInt8], hash: Hash128) -> PackExtent {
+        bytes.withUnsafeBytes { append($0, kind: .frame, hash: hash) }
     }
 
     /// Adds `content`, the grains of `mask`, as a frame.
@@ -52,7 +58,7 @@ public struct PackWriter {
     /// Adds the bytes of a map node; traps after a page.
     public mutating func append(node bytes: [UInt8]) -> (extent: PackExtent, hash: Hash128) {
         let hash = bytes.withUnsafeBytes { Pack.hash(ofNode: $0) }
-        return (append(bytes, kind: .node, hash: hash), hash)
+        return (bytes.withUnsafeBytes { append($0, kind: .node, hash: hash) }, hash)
     }
 
     /// Adds the bytes of a page of the chunk table.
@@ -67,12 +73,12 @@ public struct PackWriter {
 
     private mutating func appendPage(_ bytes: [UInt8], kind: PackMemberKind) -> PackPointer {
         let hash = bytes.withUnsafeBytes { Pack.hash(ofPage: $0) }
-        let extent = append(bytes, kind: kind, hash: hash)
+        let extent = bytes.withUnsafeBytes { append($0, kind: kind, hash: hash) }
         return PackPointer(pack: pack, offset: extent.offset, length: extent.length, hash: hash)
     }
 
     private mutating func append(
-        _ bytes: [UInt8], kind: PackMemberKind, hash: Hash128
+        _ bytes: UnsafeRawBufferPointer, kind: PackMemberKind, hash: Hash128
     ) -> PackExtent {
         precondition(!bytes.isEmpty && hasRoom(for: bytes.count), "the pack is full")
         precondition(kind.phase >= phase, "members must come frames first, pages last")

@@ -9,6 +9,13 @@ public struct ByteWriter {
 
     public init(capacity: Int = 0) { bytes.reserveCapacity(capacity) }
 
+    /// Writes into the memory of an array that is not needed any more, from its beginning.
+    public init(reusing buffer: consuming [UInt8], capacity: Int) {
+        bytes = buffer
+        bytes.removeAll(keepingCapacity: true)
+        bytes.reserveCapacity(capacity)
+    }
+
     public var count: Int { bytes.count }
 
     public mutating func append<Value: FixedWidthInteger>(_ value: Value) {

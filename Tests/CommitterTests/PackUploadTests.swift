@@ -82,4 +82,30 @@ struct PackUploadTests {
         #expect(try volume.commit().packs == 8)
         try volume.expectContent()
     }
+
+    @Test("the memory of packs that were sent serves those that follow, and is let go when idle")
+    func memory() throws {
+        let volume = try TestVolume(
+            TestShape(size: 8 << 20, settings: PackSettings(targetBytes: 1 << 20)))
+        let sender = Sender()
+        let uploads = sender.uploads
+        volume.uploads = uploads
+        try volume.write(grain: 0, volume.noise(8 << 20))
+        #expect(try volume.commit().packs == 8)
+        sender.queue.sync {}
+        // A pack has its target and a reserve of a mebibyte: one was filled, one on its way, and
+        // one may have come back late.
+        let kept = uploads.spareBytes
+        #expect(kept >= 2 << 20 && kept < 7 << 20)
+        uploads.releaseIdle()
+        #expect(uploads.spareBytes == kept)
+        try volume.write(grain: 0, volume.noise(8 << 20))
+        #expect(try volume.commit().packs == 8)
+        sender.queue.sync {}
+        #expect(uploads.spareBytes < 7 << 20)
+        uploads.releaseIdle()
+        uploads.releaseIdle()
+        #expect(uploads.spareBytes == 0)
+        try volume.expectContent()
+    }
 }

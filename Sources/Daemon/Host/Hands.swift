@@ -39,6 +39,8 @@ final class Hands: Sendable {
     /// Sends the packs of commits that go on packing. What does not fit in its queue is sent by the
     /// commit itself.
     let upload: WorkerPool
+    /// The same threads, for commits.
+    let packUploads: PackUploads
     let control: WorkerPool
     let jobs: WorkerPool
 
@@ -49,6 +51,7 @@ final class Hands: Sendable {
             threads: uploads, name: "commit", niceness: Self.commitNiceness)
         upload = WorkerPool(
             threads: uploads, name: "upload", capacity: uploads, niceness: Self.commitNiceness)
+        packUploads = PackUploads { [upload] in upload.trySubmit($0) }
         control = WorkerPool(threads: Self.controlThreads, name: "control")
         jobs = WorkerPool(threads: Self.jobThreads, name: "job")
     }
@@ -61,9 +64,6 @@ final class Hands: Sendable {
         default: local
         }
     }
-
-    /// Sends the packs of commits.
-    var packUploads: PackUploads { PackUploads { [upload] in upload.trySubmit($0) } }
 
     /// Runs jobs side by side and returns when all have ended. Not for a job itself.
     func runAll(_ work: [@Sendable () -> Void]) {
