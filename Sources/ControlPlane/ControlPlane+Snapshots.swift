@@ -31,21 +31,9 @@ extension ControlPlane {
         let what = "cannot list the snapshots of \(name.prefix(140))"
         let name = try validName(name, what)
         let refs = refs(what)
-        let keys = try refs.keys(prefix: RefKey.snapshotsPrefix(of: name))
-        if keys.isEmpty { _ = try export(name, what) }
-        var found: [SnapshotInfo] = []
-        for key in keys {
-            guard case .snapshot(name, let sequence) = RefKey(parsing: key) else {
-                throw UserError(what, key, .malformedKey(key))
-            }
-            // One that was deleted since the listing is not there.
-            guard let ref: SnapshotRef = try refs.find(key) else { continue }
-            guard ref.name == name, ref.commit.sequence == sequence else {
-                throw UserError(what, key, .misplaced(key: key, found: "\(ref.name)"))
-            }
-            found.append(info(ref, tag: ref.tag))
-        }
-        return found
+        let found = try refs.snapshots(below: RefKey.snapshotsPrefix(of: name))
+        if found.isEmpty { _ = try export(name, what) }
+        return found.map { info($0, tag: $0.tag) }
     }
 
     /// The commit's blocks go when nothing else needs them. A tag of it stays.

@@ -169,6 +169,30 @@ package struct RefStore<Store: ObjectStore> {
         }
     }
 
+    /// The snapshots below a prefix of keys, by name and number. Those that go meanwhile are left
+    /// out.
+    package func snapshots(below prefix: String) throws(UserError) -> [SnapshotRef] {
+        var found: [SnapshotRef] = []
+        for key in try keys(prefix: prefix) {
+            guard case .snapshot(let name, let sequence)? = RefKey(parsing: key) else {
+                throw UserError(what, key, .malformedKey(key))
+            }
+            guard let ref: SnapshotRef = try find(key) else { continue }
+            guard ref.name == name, ref.commit.sequence == sequence else {
+                let other = RefKey.snapshot(ref.name, ref.commit.sequence).text
+                throw UserError(what, key, .misplaced(key: key, found: other))
+            }
+            found.append(ref)
+        }
+        return found
+    }
+
+    package var noRepository: UserError {
+        UserError(
+            .notFound, what: what, why: "there is no repository at \(store.url)",
+            remedy: "name the store with --store or --config")
+    }
+
     /// Others kept changing the ref for every try that is allowed.
     package var contended: UserError {
         UserError(

@@ -118,6 +118,13 @@ enum LocatedStore: ObjectStore {
         case .s3(let store): try store.delete(keys)
         }
     }
+
+    func dateSeconds() throws(ObjectStoreError) -> UInt64? {
+        switch self {
+        case .directory(let store): try store.dateSeconds()
+        case .s3(let store): try store.dateSeconds()
+        }
+    }
 }
 
 extension Configuration {

@@ -90,9 +90,7 @@ public struct Collector<Store: ObjectStore, Time: Clock> {
     private mutating func begin() throws(UserError) {
         // Refuses what is no repository, and one whose content this program does not know.
         guard let _: Repository = try refs.find(RefKey.repository.text) else {
-            throw UserError(
-                .notFound, what: refs.what, why: "there is no repository at \(store.url)",
-                remedy: "name the store with --store or --config")
+            throw refs.noRepository
         }
         before = try refs.newest(.collection)
         report.run = (before?.run ?? 0) + 1

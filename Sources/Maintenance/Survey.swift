@@ -151,18 +151,11 @@ struct Survey<Store: ObjectStore> {
     }
 
     private mutating func readNamed() throws(UserError) {
-        for key in try refs.keys(prefix: RefKey.snapshotsPrefix) {
-            guard case .snapshot(let name, let sequence)? = RefKey(parsing: key) else {
-                throw malformed(key)
-            }
-            guard let snapshot: SnapshotRef = try refs.find(key) else { continue }
-            guard snapshot.name == name, snapshot.commit.sequence == sequence else {
-                throw misplaced(key, "\(snapshot.name)@\(snapshot.commit.sequence)")
-            }
+        for snapshot in try refs.snapshots(below: RefKey.snapshotsPrefix) {
             pins.append(
                 Root(
-                    holder: "snapshot \(name)@\(sequence)", pointer: snapshot.commit,
-                    isReader: false))
+                    holder: "snapshot \(snapshot.name)@\(snapshot.commit.sequence)",
+                    pointer: snapshot.commit, isReader: false))
         }
         for (key, series) in try newestKeys(RefKey.tagsPrefix) {
             guard case .tag(let name) = series else { throw malformed(key) }

@@ -130,4 +130,9 @@ public final class CountingStore<Base: ObjectStore>: ObjectStore {
         deletes.wrappingAdd(UInt64((keys.count + batch - 1) / batch), ordering: .relaxed)
         try counted { () throws(ObjectStoreError) in try base.delete(keys) }
     }
+
+    public func dateSeconds() throws(ObjectStoreError) -> UInt64? {
+        heads.wrappingAdd(1, ordering: .relaxed)
+        return try counted { () throws(ObjectStoreError) in try base.dateSeconds() }
+    }
 }

@@ -139,6 +139,9 @@ public final class DirectoryStore<Storage: StorageDirectory>: ObjectStore {
         }
     }
 
+    /// Files are dated by this host.
+    public func dateSeconds() throws(ObjectStoreError) -> UInt64? { nil }
+
     // MARK: Staging
 
     private func staging() throws(HostIOError) -> Storage {

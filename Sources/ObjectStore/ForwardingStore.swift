@@ -39,4 +39,6 @@ extension ForwardingStore {
     }
 
     public func delete(_ keys: [String]) throws(ObjectStoreError) { try base.delete(keys) }
+
+    public func dateSeconds() throws(ObjectStoreError) -> UInt64? { try base.dateSeconds() }
 }

@@ -28,6 +28,7 @@ public final class MemoryStore: ObjectStore {
         var randomFaults: [(fault: StoreFault, perMille: UInt64)] = []
         var late: [Late] = []
         var isAway = false
+        var dateSeconds: UInt64?
         /// Keys of objects that reads do not find.
         var hidden: Set<String> = []
         var fingerprint: UInt64 = 0
@@ -76,6 +77,9 @@ public final class MemoryStore: ObjectStore {
 
     /// Whether every request finds the store away.
     public func setAway(_ isAway: Bool) { state.withLock { $0.isAway = isAway } }
+
+    /// The date that the store tells; nil, the first value: none.
+    public func setDate(_ seconds: UInt64?) { state.withLock { $0.dateSeconds = seconds } }
 
     /// Carries out all late PUTs now.
     public func landLate() {
@@ -319,6 +323,15 @@ public final class MemoryStore: ObjectStore {
             if effect == .replyLost {
                 throw .away(key: first, detail: "injected: carried out, answer lost")
             }
+        }
+    }
+
+    public func dateSeconds() throws(ObjectStoreError) -> UInt64? {
+        latency?(.head, "", 0)
+        return try state.withLock { state throws(ObjectStoreError) in
+            state.counts.heads += 1
+            _ = try Self.begin(.head, "", bytes: 0, &state)
+            return state.dateSeconds
         }
     }
 }

@@ -114,6 +114,11 @@ public protocol ObjectStore: Sendable {
 
     /// Removes objects; absent ones are success.
     func delete(_ keys: [String]) throws(ObjectStoreError)
+
+    /// The store's own date in seconds since 1970, as an answer of it tells: what this host's clock
+    /// is held against before anything is deleted for its age. Nil if the store has no other clock
+    /// than this host's. Costs a HEAD.
+    func dateSeconds() throws(ObjectStoreError) -> UInt64?
 }
 
 extension ObjectStore {

@@ -145,4 +145,8 @@ public final class RetryingStore<Base: ObjectStore, Time: Clock, Random: RandomS
     public func delete(_ keys: [String]) throws(ObjectStoreError) {
         try retrying { () throws(ObjectStoreError) in try base.delete(keys) }
     }
+
+    public func dateSeconds() throws(ObjectStoreError) -> UInt64? {
+        try retrying { () throws(ObjectStoreError) in try base.dateSeconds() }
+    }
 }

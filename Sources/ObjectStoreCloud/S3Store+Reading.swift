@@ -75,18 +75,31 @@ extension S3Store {
         }
     }
 
+    /// An answer to HEAD has no body and so no reason.
+    private static let unexplained: Set<Int> = [301, 307, 400, 401, 403, 404]
+
     public func head(_ key: String) throws(ObjectStoreError) -> UInt64? {
         let request = S3Request(action: .get, method: .HEAD, key: try object(key))
-        // An answer to HEAD has no body and so no reason.
-        let unexplained: Set<Int> = [301, 307, 400, 401, 403, 404]
         let reply = try perform(
-            request, key: key, plan: .collect(limit: 0), expecting: unexplained)
+            request, key: key, plan: .collect(limit: 0), expecting: Self.unexplained)
         if reply.status == 404 { return nil }
-        if unexplained.contains(reply.status) { return try sizeByGet(key) }
+        if Self.unexplained.contains(reply.status) { return try sizeByGet(key) }
         guard let size = reply.header("content-length").flatMap({ UInt64($0) }) else {
             throw .damaged(key: key, detail: "the store does not say how long the object is")
         }
         return size
+    }
+
+    /// Whatever the answer is, it has a date.
+    public func dateSeconds() throws(ObjectStoreError) -> UInt64? {
+        let key = "martlet.json"
+        let reply = try perform(
+            S3Request(action: .get, method: .HEAD, key: try object(key)), key: key,
+            plan: .collect(limit: 0), expecting: Self.unexplained)
+        guard let date = reply.header("date").flatMap(Timestamp.parseHTTP) else {
+            throw .damaged(key: key, detail: "the store's answer has no date")
+        }
+        return date
     }
 
     /// Asks for one byte, to learn why a HEAD failed.

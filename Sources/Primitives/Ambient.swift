@@ -51,6 +51,7 @@ public struct Instant: Comparable, Hashable, Sendable {
 /// Where the time comes from. `now` orders and measures; `wallSeconds` only labels.
 public protocol Clock: Sendable {
     var now: Instant { get }
-    /// Seconds since 1970 UTC. A label for people: no decision depends on it.
+    /// Seconds since 1970 UTC. A label for people: no decision depends on it but those about age,
+    /// which never touch what is in use.
     var wallSeconds: UInt64 { get }
 }

@@ -94,4 +94,9 @@ struct NodeStore: ObjectStore {
         pause.pass()
         try base.delete(keys)
     }
+
+    func dateSeconds() throws(ObjectStoreError) -> UInt64? {
+        pause.pass()
+        return try base.dateSeconds()
+    }
 }

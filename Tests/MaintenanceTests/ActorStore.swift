@@ -97,4 +97,8 @@ final class ActorStore: ObjectStore {
             try base.delete(keys)
         }
     }
+
+    func dateSeconds() throws(ObjectStoreError) -> UInt64? {
+        try request(.head, "") { () throws(ObjectStoreError) in try base.dateSeconds() }
+    }
 }

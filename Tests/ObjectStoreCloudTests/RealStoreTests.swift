@@ -110,6 +110,16 @@ struct RealStoreTests {
     @Test("the probe accepts it for writing and leaves nothing")
     func probing() throws { try server.conformance().probing() }
 
+    @Test("the store's date is near this host's")
+    func dating() throws {
+        let date = try #require(try server.store().dateSeconds())
+        let now = SystemClock().wallSeconds
+        #expect(max(now, date) - min(now, date) <= 60)
+        // A request that is refused has a date all the same.
+        let refused = try server.store { $0.secretAccessKey = "wrong" }
+        #expect(try refused.dateSeconds() ?? 0 >= date)
+    }
+
     @Test("wrong keys and an absent bucket are told by name")
     func refusals() throws {
         func misconfiguration(_ store: any ObjectStore) -> String {
