@@ -268,7 +268,7 @@ if !coreOnly {
             [
                 "Daemon", "AdminAPI", "ControlPlane", "Documents", "Formats", "HostIO",
                 "ObjectStore", "ObjectStoreCloud", "Journal", "CleanCache", "VolumeEngine", "Shard",
-                "Primitives", "CLinux", "martlet",
+                "Maintenance", "Primitives", "CLinux", "martlet",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

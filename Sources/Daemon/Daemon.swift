@@ -30,6 +30,8 @@ public final class Daemon: Sendable {
     let host: ShardHost
     private let negotiation: NegotiationLoop?
     private let housekeeping: Housekeeping
+    /// Nil if this daemon does not collect garbage.
+    let collection: CollectionSchedule?
     private let reopening: Reopening
     /// Seconds that the last commits may take.
     private let shutdownSeconds: UInt64
@@ -59,9 +61,11 @@ public final class Daemon: Sendable {
         self.control = control
         lock = parts.lock
         reopening = Reopening(control: control, hands: hands, logger: logger)
+        collection = try CollectionSchedule(
+            configuration, parts: parts.host, stop: stopFlag, logger: logger)
         housekeeping = Housekeeping(
             control: control, host: host, health: health, stop: stopFlag, reopening: reopening,
-            logger: logger)
+            collection: collection, logger: logger)
         do throws(UserError) {
             let report = try Self.learn(control, hands, parts, health)
             negotiation = try Self.listen(configuration, control, host, hands)
@@ -69,6 +73,7 @@ public final class Daemon: Sendable {
         } catch {
             stopFlag.set()
             housekeeping.join()
+            collection?.join()
             host.stop()
             hands.stop()
             throw error
@@ -84,7 +89,7 @@ public final class Daemon: Sendable {
     var bridge: AdminBridge {
         AdminBridge(
             control: control, host: host, hands: hands, health: health,
-            gauges: Gauges(host: host))
+            gauges: Gauges(host: host, collection: collection))
     }
 
     // MARK: Start
@@ -168,6 +173,7 @@ public final class Daemon: Sendable {
         for (name, error) in report.left { complain(name, error) }
         stopFlag.set()
         housekeeping.join()
+        collection?.join()
         host.stop()
         hands.stop()
         return report.left

@@ -13,9 +13,12 @@ import Primitives
 
 struct Gauges: Sendable {
     let host: ShardHost
+    let collection: CollectionSchedule?
 
     /// Blocks for a round trip to each shard's volumes.
-    func families() -> [MetricFamily] { hostFamilies() + volumeFamilies() }
+    func families() -> [MetricFamily] {
+        hostFamilies() + collectionFamilies() + volumeFamilies()
+    }
 
     private func hostFamilies() -> [MetricFamily] {
         let parts = host.parts
@@ -69,6 +72,28 @@ struct Gauges: Sendable {
             single(
                 "martlet_store_received_bytes_total", .counter, "Bytes received from the store.",
                 store.bytesReceived),
+        ]
+    }
+
+    /// None where no collector is scheduled.
+    private func collectionFamilies() -> [MetricFamily] {
+        guard let tally = collection?.tally else { return [] }
+        return [
+            single(
+                "martlet_gc_runs_total", .counter, "Collections by this daemon.", tally.runs),
+            single(
+                "martlet_gc_failures_total", .counter, "Collections that had to stop.",
+                tally.failures),
+            single(
+                "martlet_gc_deleted_objects_total", .counter, "Objects that were deleted.",
+                tally.deletedObjects),
+            single(
+                "martlet_gc_deleted_bytes_total", .counter, "Bytes of the objects deleted.",
+                tally.deletedBytes),
+            single(
+                "martlet_gc_last_success_seconds", .gauge,
+                "When a collection last ended well, in seconds since 1970; 0: never yet.",
+                tally.lastSuccessSeconds ?? 0),
         ]
     }
 

@@ -2,8 +2,9 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // What the daemon does by itself as time passes: it says what it serves, looks for a store that is
-// away, and forces commits when the journals' disk budget runs out. One thread of its own. While
-// the store answers and nothing is attached for writing it asks the store for nothing.
+// away, forces commits when the journals' disk budget runs out, and starts the collector when it is
+// due. One thread of its own. While the store answers, nothing is attached for writing and no
+// garbage is due to be collected, it asks the store for nothing.
 
 import Committer
 import ControlPlane
@@ -31,18 +32,20 @@ final class Housekeeping: Sendable {
     private let health: Health
     private let stop: StopFlag
     private let reopening: Reopening
+    private let collection: CollectionSchedule?
     private let logger: Logger
     private let thread = WorkerPool(threads: 1, name: "maintenance", capacity: 1)
 
     init(
         control: DaemonControl, host: ShardHost, health: Health, stop: StopFlag,
-        reopening: Reopening, logger: Logger
+        reopening: Reopening, collection: CollectionSchedule?, logger: Logger
     ) {
         self.control = control
         self.host = host
         self.health = health
         self.stop = stop
         self.reopening = reopening
+        self.collection = collection
         self.logger = logger
     }
 
@@ -67,6 +70,7 @@ final class Housekeeping: Sendable {
             watchStore(
                 isStoreKnown: isStoreKnown, isProbing: turn.isMultiple(of: Self.refreshTurns))
             watchSpace()
+            if isStoreKnown { collection?.turn() }
             if turn.isMultiple(of: Self.releaseTurns) { host.parts.hands.packUploads.releaseIdle() }
         }
     }

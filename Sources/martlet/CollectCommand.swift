@@ -12,16 +12,11 @@ import Primitives
 struct TimeSpan: ExpressibleByArgument {
     let seconds: UInt64
 
-    init(seconds: UInt64) { self.seconds = seconds }
-
     init?(argument: String) {
         guard let seconds = parseDuration(argument) else { return nil }
         self.seconds = seconds
     }
 
-    var defaultValueDescription: String {
-        seconds.isMultiple(of: 3600) ? "\(seconds / 3600)h" : "\(seconds)s"
-    }
 }
 
 struct CollectCommand: ParsableCommand {
@@ -36,9 +31,11 @@ struct CollectCommand: ParsableCommand {
     @OptionGroup var settings: SettingOptions
     @Flag(help: "Tell what a run would do; change nothing.") var dryRun = false
     @Option(
-        help: ArgumentHelp("Time between condemning and deleting.", valueName: "time"))
-    var gracePeriod = TimeSpan(seconds: CollectionOrder().gracePeriodSeconds)
-    @Option(help: "Objects to delete at most.") var maxDeletes: Int?
+        help: ArgumentHelp(
+            "Time between condemning and deleting; gc.grace_period_secs if left out.",
+            valueName: "time"))
+    var gracePeriod: TimeSpan?
+    @Option(help: "Objects to delete at most; gc.max_deletes if left out.") var maxDeletes: Int?
     @Option(
         help: ArgumentHelp(
             "Accepted for scripts made for other tools, and not used: the state is in the store.",
@@ -49,26 +46,30 @@ struct CollectCommand: ParsableCommand {
             "Give up a reader, or an export that nobody finishes, instead of collecting.",
             valueName: "id"))
     var abandon: String?
-    @Option(help: .hidden) var snapshotRetention: TimeSpan?
+    @Option(
+        help: ArgumentHelp(
+            "Delete snapshots that are older first; the newest of a name always stays.",
+            valueName: "time"))
+    var snapshotRetention: TimeSpan?
     @Flag(help: "Print JSON.") var json = false
 
     func validate() throws {
         guard maxDeletes ?? 0 >= 0 else { throw ValidationError("--max-deletes is 0 or more") }
-        guard snapshotRetention == nil else {
-            throw ValidationError(
-                "--snapshot-retention is not built yet: delete snapshots with martlet "
-                    + "snapshot-delete")
+        guard abandon == nil || snapshotRetention == nil else {
+            throw ValidationError("--abandon collects nothing: leave --snapshot-retention out")
         }
     }
 
     func run() throws {
-        var order = CollectionOrder()
-        order.gracePeriodSeconds = gracePeriod.seconds
-        order.deletesMax = maxDeletes ?? .max
+        let configuration = try ConfigurationLoader.load(
+            try settings.sources(environment: Environment.all))
+        var order = try CollectionOrder(configuration)
+        if let gracePeriod { order.gracePeriodSeconds = gracePeriod.seconds }
+        if let maxDeletes { order.deletesMax = maxDeletes }
+        if let snapshotRetention { order.snapshotRetentionSeconds = snapshotRetention.seconds }
         order.isDryRun = dryRun
         order.abandon = abandon
-        let sources = try settings.sources(environment: Environment.all)
-        let answer = try GarbageCollection.run(try ConfigurationLoader.load(sources), order)
+        let answer = try GarbageCollection.run(configuration, order)
         print(json ? answer.json : answer.lines.joined(separator: "\n"))
     }
 }

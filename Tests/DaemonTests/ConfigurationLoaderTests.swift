@@ -246,6 +246,9 @@ struct ConfigurationRefusalTests {
     @Test("settings that contradict one another are refused")
     func contradictions() {
         #expect(
+            refusal(of: "[gc]\nevery_secs = 60\n[storage]\nreadonly = true")?
+                .contains("hosts that may write") == true)
+        #expect(
             refusal(of: "[commit]\nmax_age_secs = 30\nmax_unpublished_secs = 20")?
                 .contains("would always stall") == true)
         #expect(

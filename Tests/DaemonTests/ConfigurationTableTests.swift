@@ -31,7 +31,10 @@ private func otherValue<Root>(_ key: SettingKey<Root>, _ fallback: SettingValue)
 }
 
 private func textValue(_ path: String) -> String {
-    path.hasSuffix("_address") ? "localhost:99" : "/elsewhere"
+    switch path {
+    case "policy.retain": "10m:1h"
+    default: path.hasSuffix("_address") ? "localhost:99" : "/elsewhere"
+    }
 }
 
 private func environmentText(_ value: SettingValue) -> String {

@@ -192,7 +192,7 @@ struct SettingEffectTests {
         let stored = try #require(busy.storedBytes)
         #expect(stored > 3 << 20 && stored < busy.requests.bytesSent)
         #expect(isNear(busy.storedDollarsPerMonth ?? 0, Double(stored) / 1e6))
-        let families = Gauges(host: try daemon.running.host).families()
+        let families = Gauges(host: try daemon.running.host, collection: nil).families()
         func value(_ name: String, _ export: String) -> Double? {
             families.first { $0.name == name }?.samples.first { $0.labels[0].value == export }?
                 .value
@@ -272,6 +272,9 @@ struct SettingEffectTests {
         "prices.put_usd_per_million", "prices.get_usd_per_million",
         "prices.list_usd_per_million", "prices.delete_usd_per_million", "prices.sent_usd_per_gb",
         "prices.received_usd_per_gb", "prices.stored_usd_per_gb_month",
+        // CollectionTests.
+        "policy.retain", "gc.every_secs", "gc.grace_period_secs", "gc.max_deletes",
+        "gc.snapshot_retention_secs",
         // StallTests.
         "commit.max_unpublished_secs", "policy.store_away", "policy.cache_full",
         "policy.read_deadline_secs",

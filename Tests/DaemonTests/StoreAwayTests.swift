@@ -51,7 +51,7 @@ struct StoreAwayTests {
         let client = try daemon.connect("disk")
         try client.write(0, noise(4096, seed: 1))
         _ = try daemon.control.drain("disk")
-        let gauges = Gauges(host: try daemon.running.host)
+        let gauges = Gauges(host: try daemon.running.host, collection: nil)
         func value(_ name: String) -> Double? {
             gauges.families().first { $0.name == name }?.samples.first?.value
         }

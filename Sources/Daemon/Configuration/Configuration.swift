@@ -6,6 +6,7 @@
 // field, and everything that speaks of keys (files, environment, documents) is driven by that
 // table.
 
+private import Maintenance
 internal import Primitives
 
 /// Every setting of the daemon, with the embedded defaults.
@@ -71,6 +72,14 @@ public struct Configuration: Equatable, Sendable {
         public var retain = ""
     }
 
+    /// What garbage collection goes by, in the daemon and as a command.
+    public struct GC: Equatable, Sendable {
+        public var everySecs: Int64 = 0
+        public var gracePeriodSecs = Int64(CollectorOptions.gracePeriodSecondsDefault)
+        public var maxDeletes: Int64 = 0
+        public var snapshotRetentionSecs: Int64 = 0
+    }
+
     /// Dollars for what a store charges. The defaults are those of Amazon S3 Standard in us-east-1
     /// (aws.amazon.com/s3/pricing), as quoted in 2024: PUT and LIST 0.005 for 1,000, GET and HEAD
     /// 0.0004 for 1,000, DELETE free, 0.023 for a GB and month; traffic within the region is free.
@@ -106,6 +115,7 @@ public struct Configuration: Equatable, Sendable {
     public var nbd = NBD()
     public var commit = Commit()
     public var policy = Policy()
+    public var gc = GC()
     public var prices = Prices()
     public var aws = AWS()
     public var azure = Azure()

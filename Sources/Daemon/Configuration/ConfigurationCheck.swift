@@ -19,6 +19,11 @@ extension Configuration {
         }
         try checkEndpoints()
         _ = try Retention(parsing: policy.retain)
+        guard gc.everySecs == 0 || !storage.readonly else {
+            throw Self.refusal(
+                "gc.every_secs is \(gc.everySecs), and storage.readonly is set",
+                remedy: "leave one of them out: garbage is collected by hosts that may write")
+        }
         guard commit.maxUnpublishedSecs == 0 || commit.maxUnpublishedSecs >= commit.maxAgeSecs
         else {
             throw Self.refusal(

@@ -12,6 +12,7 @@ extension Configuration {
         ("servers.nbd", "Where the daemon listens."),
         ("commit", "When the journal is packed and published to the store."),
         ("policy", "What happens when something is full, away or slow."),
+        ("gc", "When garbage is collected, and what goes: see `martlet gc`."),
         (
             "prices",
             "What the store charges, in US dollars; the defaults: S3 Standard in us-east-1, 2024."
@@ -23,8 +24,8 @@ extension Configuration {
 
     /// Every key outside `[[exports]]`, in the order of the documents.
     public static let keys: [SettingKey<Configuration>] =
-        cacheKeys + storageKeys + serverKeys + commitKeys + policyKeys + priceKeys
-        + credentialKeys
+        cacheKeys + storageKeys + serverKeys + commitKeys + policyKeys + collectionKeys
+        + priceKeys + credentialKeys
 
     private static let cacheKeys: [SettingKey<Configuration>] = [
         .text(
@@ -154,6 +155,21 @@ extension Configuration {
             "Old commits that garbage collection keeps although nothing names them: "
                 + "10m:1h,1h:1d,1d:30d keeps one for every ten minutes of the last hour, one for "
                 + "every hour of the last day, one for every day of the last thirty."),
+    ]
+
+    private static let collectionKeys: [SettingKey<Configuration>] = [
+        .integer(
+            "gc", "every_secs", \.gc.everySecs, 0...31_536_000,
+            "Seconds between two collections by this daemon; 0: it never does."),
+        .integer(
+            "gc", "grace_period_secs", \.gc.gracePeriodSecs, 0...315_360_000,
+            "Seconds between the run that finds something unneeded and the one that deletes it."),
+        .integer(
+            "gc", "max_deletes", \.gc.maxDeletes, 0...1_000_000_000,
+            "Objects that one run deletes at most; 0 is no bound."),
+        .integer(
+            "gc", "snapshot_retention_secs", \.gc.snapshotRetentionSecs, 0...3_153_600_000,
+            "Snapshots older than this are deleted, but for the newest of each name; 0 keeps all."),
     ]
 
     private static let priceKeys: [SettingKey<Configuration>] = [

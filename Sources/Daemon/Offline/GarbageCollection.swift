@@ -13,14 +13,34 @@ public import Primitives
 
 /// What was asked for.
 public struct CollectionOrder: Sendable {
-    public var gracePeriodSeconds = CollectorOptions.gracePeriodSecondsDefault
-    public var deletesMax = Int.max
+    public var gracePeriodSeconds: UInt64
+    public var deletesMax: Int
     public var isDryRun = false
+    /// Snapshots older than so many seconds go first; nil: none does for its age.
+    public var snapshotRetentionSeconds: UInt64?
     /// The id of a reader, or of the volume of an unfinished export, to give up instead of
     /// collecting.
     public var abandon: String?
+    var retention: Retention
 
-    public init() {}
+    /// As `[gc]` and `policy.retain` say.
+    public init(_ configuration: Configuration) throws(UserError) {
+        let gc = configuration.gc
+        gracePeriodSeconds = UInt64(gc.gracePeriodSecs)
+        deletesMax = gc.maxDeletes == 0 ? .max : Int(gc.maxDeletes)
+        snapshotRetentionSeconds =
+            gc.snapshotRetentionSecs == 0 ? nil : UInt64(gc.snapshotRetentionSecs)
+        retention = try Retention(parsing: configuration.policy.retain)
+    }
+}
+
+/// What a run did.
+struct CollectionResult {
+    /// False if it was broken off: the next run goes on.
+    let isOver: Bool
+    let report: CollectionReport
+    /// Nil if no snapshot goes for its age.
+    let expiry: ExpiryReport?
 }
 
 public struct CollectionAnswer: Sendable {
@@ -51,13 +71,29 @@ public enum GarbageCollection {
             return answer(
                 try Collector.abandon(id, in: store, clock: clock, random: &random))
         }
+        return answer(
+            try collect(order, node: hostName, in: store, clock: clock, isStopping: { false }))
+    }
+
+    /// One run, until `isStopping` says so between two of its steps.
+    static func collect<Store: ObjectStore, Time: Clock>(
+        _ order: CollectionOrder, node: String, in store: Store, clock: Time,
+        isStopping: () -> Bool
+    ) throws(UserError) -> CollectionResult {
+        var expiry: ExpiryReport?
+        if let age = order.snapshotRetentionSeconds {
+            expiry = try Collector.expireSnapshots(
+                olderThan: age, isDryRun: order.isDryRun, in: store, clock: clock)
+        }
         var collector = Collector(
             store: store, clock: clock,
             options: CollectorOptions(
-                node: hostName, gracePeriodSeconds: order.gracePeriodSeconds,
+                node: node, gracePeriodSeconds: order.gracePeriodSeconds,
                 deletesMax: order.deletesMax, isDryRun: order.isDryRun,
-                retention: try Retention(parsing: configuration.policy.retain)))
-        return answer(try collector.run())
+                retention: order.retention))
+        var isOver = false
+        while !isOver, !isStopping() { isOver = try collector.step() }
+        return CollectionResult(isOver: isOver, report: collector.report, expiry: expiry)
     }
 
     /// For people: who planned a run.
@@ -69,7 +105,8 @@ public enum GarbageCollection {
 
     // MARK: Telling
 
-    private static func answer(_ report: CollectionReport) -> CollectionAnswer {
+    private static func answer(_ result: CollectionResult) -> CollectionAnswer {
+        let report = result.report
         let verb = report.outcome == .dryRun ? "would be " : ""
         var lines = [
             "run: \(report.run)", "outcome: \(text(report))", "roots: \(report.roots)",
@@ -77,6 +114,11 @@ public enum GarbageCollection {
             "\(verb)condemned: \(text(report.condemned))", "waiting: \(text(report.waiting))",
             "\(verb)deleted: \(text(report.deleted))",
         ]
+        let expired = result.expiry?.expired.map { "\($0.name)@\($0.sequence)" }
+        if let expired {
+            lines.append("\(verb)expired: \(expired.count) snapshots")
+            lines += expired.map { "\(verb)expired: \($0)" }
+        }
         for reader in report.readers {
             lines.append(
                 "reader \(reader.id): \(reader.node) holds commit \(reader.commit.sequence) of "
@@ -85,7 +127,7 @@ public enum GarbageCollection {
         for export in report.creating {
             lines.append("unfinished \(export.volume): export \(export.name)")
         }
-        let members: [String: JSONValue] = [
+        var members: [String: JSONValue] = [
             "run": .number(report.run), "outcome": .string(report.outcome.rawValue),
             "resumed": .bool(report.isResumed), "roots": .number(UInt64(report.roots)),
             "stored": json(report.stored), "condemned": json(report.condemned),
@@ -93,6 +135,7 @@ public enum GarbageCollection {
             "readers": .array(report.readers.map { .object($0.members) }),
             "unfinished": .array(report.creating.map { .object($0.members) }),
         ]
+        if let expired { members["expired"] = .array(expired.map { .string($0) }) }
         return CollectionAnswer(lines: lines, json: JSONValue.object(members).text)
     }
 
