@@ -67,6 +67,41 @@ struct CommandLineTests {
     }
 
     @Test(
+        "a share is a percentage above 0 and up to 100",
+        arguments: [
+            ("5%", 50_000), ("0.1%", 1_000), ("100%", 1_000_000), ("0.0001%", 1),
+            ("12.5%", 125_000),
+            ("0%", nil), ("100.1%", nil), ("5", nil), ("%", nil), (".5%", nil), ("5.%", nil),
+            ("-5%", nil), ("0.00001%", nil), ("99999%", nil), ("٥%", nil), ("", nil),
+        ] as [(String, UInt64?)])
+    func share(text: String, millionths: UInt64?) {
+        #expect(Share(argument: text)?.millionths == millionths)
+    }
+
+    @Test(
+        "a span of time is a number with a unit or of seconds",
+        arguments: [
+            ("90s", 90), ("10m", 600), ("24h", 86_400), ("30d", 2_592_000), ("7", 7), ("0", 0),
+            ("h", nil), ("1.5h", nil), ("-1h", nil), ("1w", nil), ("", nil),
+            ("999999999999999999d", nil),
+        ] as [(String, UInt64?)])
+    func span(text: String, seconds: UInt64?) {
+        #expect(TimeSpan(argument: text)?.seconds == seconds)
+    }
+
+    @Test("progress tells how far, how fast, and how long still, and never promises the end")
+    func progress() {
+        let second: UInt64 = 1_000_000_000
+        let half = ProgressMeter.line(512 << 20, 1 << 30, 0, 2 * second)
+        #expect(half.hasPrefix("512 MiB of about 1 GiB, 50 %, ") && half.hasSuffix(", 2 s left"))
+        let all = ProgressMeter.line(1 << 30, 1 << 30, 2, 4 * second)
+        #expect(all.hasPrefix("1 GiB, ") && all.hasSuffix("/s, 2 faults"))
+        // Nothing yet, and a total that was too low.
+        #expect(ProgressMeter.line(0, 0, 0, second).hasPrefix("0"))
+        #expect(!ProgressMeter.line(3 << 30, 1 << 30, 0, second).contains("left"))
+    }
+
+    @Test(
         "commands of later releases are refused by name",
         arguments: [
             "attach", "bless", "compact", "copy", "detach", "diff", "export",
