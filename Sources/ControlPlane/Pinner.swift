@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Pins: every new ref to a commit is made so that the collector cannot delete what it needs. Read
-// the number of the last collection run, create the ref, read the commit again, read the condemned
-// sets: if anything needed is listed or gone, undo and refuse; if two runs ended meanwhile, start
-// over. No clocks. The other half is the module Maintenance; why both suffice is told in
-// docs/decisions/0018-garbage-collection.md.
+// Pins: every new ref to a commit is made so that the collector cannot delete what it needs. Create
+// the ref, read the newest condemned set, read the commit. If that set lists anything that is
+// needed, the next run may be about to delete it: it is asked for its plan, or given an empty one
+// if it has none. Then look whether everything is there. No clocks. The other half is the module
+// Maintenance; why both suffice is told in docs/decisions/0018-garbage-collection.md.
 
 import Committer
 import Documents
@@ -16,8 +16,6 @@ import Primitives
 struct Pinner<Store: ObjectStore> {
     let refs: RefStore<Store>
 
-    private static var attemptsMax: Int { 8 }
-
     private var what: String { refs.what }
 
     /// Makes the commit safe by `create`, which is undone if that fails, and returns it. `create`
@@ -26,26 +24,23 @@ struct Pinner<Store: ObjectStore> {
         _ pointer: CommitPointer, create: () throws(UserError) -> Bool,
         undo: () throws(UserError) -> Void
     ) throws(UserError) -> LocalRoot {
-        var isNew = false
-        for _ in 0..<Self.attemptsMax {
-            let before = try refs.newestNumber(.collection)
-            // A second round finds the ref that the first one made.
-            if try create() { isNew = true }
-            let root: LocalRoot
-            let newest: UInt64
-            do throws(UserError) {
-                root = try read(pointer)
-                guard isNew else { return root }
-                let sets: [CondemnedSet] = try refs.newest(.collection, count: 2)
-                newest = sets.first?.run ?? 0
-                try check(root.commit, against: sets)
-            } catch {
-                if isNew, error.kind != .storeAway { try undo() }
-                throw error
+        guard try create() else { return try read(pointer) }
+        do throws(UserError) {
+            // Where no set is, nothing was ever deleted.
+            guard let set: CondemnedSet = try refs.newest(.collection) else {
+                return try read(pointer)
             }
-            if newest < before + 2 { return root }
+            let root = try read(pointer)
+            let needed = try packs(of: root.commit)
+            let isListed =
+                set.commits.contains(root.commit.key) || !set.packs.isDisjoint(with: needed)
+            if isListed { try forestall(run: set.run + 1, root.commit, needed) }
+            try requirePresence(of: needed, root.commit)
+            return isListed ? try read(pointer) : root
+        } catch {
+            if error.kind != .storeAway { try undo() }
+            throw error
         }
-        throw refs.contended
     }
 
     /// The commit that `pointer` means and no other.
@@ -68,24 +63,37 @@ struct Pinner<Store: ObjectStore> {
             remedy: "choose a snapshot that martlet snapshots lists")
     }
 
-    /// Refuses a commit if anything that it needs is listed, or is not there any more: a fence
-    /// stays as an object when its packs go. Where no set is, nothing was ever deleted.
-    private func check(_ commit: Commit, against sets: [CondemnedSet]) throws(UserError) {
-        guard !sets.isEmpty else { return }
-        let needed: Set<PackID>
+    private func packs(of commit: Commit) throws(UserError) -> Set<PackID> {
         do throws(ObjectStoreError) {
-            needed = try CommitPacks(store: refs.store).unseen(of: commit).packs
+            return try CommitPacks(store: refs.store).unseen(of: commit).packs
         } catch {
             if case .notFound = error { throw collected(commit, "was collected, or is damaged") }
             throw UserError(what, error)
         }
-        let isListed = sets.contains { set in
-            set.commits.contains(commit.key) || !set.packs.isDisjoint(with: needed)
-        }
-        if isListed { throw collected(commit, "is about to be collected") }
+    }
+
+    /// Makes sure that the run which may delete what the commit needs does not. The first plan of
+    /// a run holds: if there is none yet, an empty one is made, and whoever collects next finishes
+    /// that run without deleting anything. Later runs see the ref.
+    private func forestall(
+        run: UInt64, _ commit: Commit, _ needed: Set<PackID>
+    ) throws(UserError) {
+        let empty = CollectionPlan(
+            run: run, node: "a pin", labelSeconds: 0, keys: CollectedKeys())
+        if try refs.append(empty) { return }
+        // One that is gone by now is of a run that is over: what it deleted is not there.
+        guard let plan: CollectionPlan = try refs.find(empty.series.key(run)) else { return }
+        let isDoomed =
+            plan.keys.commits.contains(commit.key) || !needed.isDisjoint(with: plan.keys.packs)
+        if isDoomed { throw collected(commit, "is being collected") }
+    }
+
+    /// A fence stays as an object when its packs go.
+    private func requirePresence(
+        of needed: Set<PackID>, _ commit: Commit
+    ) throws(UserError) {
         for volume in Set(needed.map(\.volume)) {
-            let keys = try refs.keys(prefix: PackID.keyPrefix(of: volume))
-            let there = Set(keys)
+            let there = Set(try refs.keys(prefix: PackID.keyPrefix(of: volume)))
             if needed.contains(where: { $0.volume == volume && !there.contains($0.key) }) {
                 throw collected(commit, "was collected, or is damaged")
             }

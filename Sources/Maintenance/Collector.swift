@@ -164,8 +164,8 @@ public struct Collector<Store: ObjectStore, Time: Clock> {
         stage = .tidy
     }
 
-    /// The two newest sets are what pins look at. A plan whose run is over is read by nobody; the
-    /// newest stays, so that a slow collector finds its number taken.
+    /// The newest set is what pins look at; the one before tells people what a run took. Of plans
+    /// the newest stays, so that a slow collector finds its number taken.
     private mutating func tidy() throws(UserError) {
         var old: [String] = []
         for (series, kept) in [(RefSeries.collection, 2), (RefSeries.collectionPlan, 1)] {

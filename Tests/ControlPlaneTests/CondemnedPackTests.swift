@@ -79,22 +79,89 @@ struct CondemnedPackTests {
         }
     }
 
-    @Test("a pack that a packed page says is needed refuses the pin")
+    /// Decides what run 2 deletes.
+    private func plan(_ packs: [PackID]) throws {
+        let plan = CollectionPlan(
+            run: 2, node: "test", labelSeconds: 1, keys: CollectedKeys(packs: packs))
+        _ = try store.putIfAbsent(RefSeries.collectionPlan.key(2), plan.encoded)
+    }
+
+    /// What run 2 deletes, by what is in the store.
+    private var planned: CollectedKeys? {
+        get throws {
+            try store.objects[RefSeries.collectionPlan.key(2)].map {
+                try CollectionPlan(decoding: $0).keys
+            }
+        }
+    }
+
+    @Test("a pack that a packed page says is needed refuses the pin if a run deletes it")
     func listedByPage() throws {
         let pointer = try publish()
         try condemn([needed])
+        try plan([needed])
         let (made, undone, failure) = try pin(pointer)
         #expect(made == 1 && undone == 1)
         #expect(failure?.kind == .conflict)
-        #expect(failure?.why.contains("about to be collected") == true)
+        #expect(failure?.why.contains("is being collected") == true)
     }
 
     @Test("so does the pack that holds the page")
     func holdsPage() throws {
         let pointer = try publish()
         try condemn([pages])
+        try plan([pages])
         let (_, undone, failure) = try pin(pointer)
         #expect(undone == 1 && failure?.kind == .conflict)
+    }
+
+    @Test("what is condemned and not yet in a plan is pinned: the next run deletes nothing")
+    func condemnedOnly() throws {
+        let pointer = try publish()
+        try condemn([needed, pages])
+        #expect(try pin(pointer).2 == nil)
+        #expect(try planned == CollectedKeys())
+        // A second pin finds the plan of the first.
+        let (made, undone, failure) = try pin(pointer)
+        #expect(made == 1 && undone == 0 && failure == nil)
+    }
+
+    @Test("a plan that leaves it alone is as good as none")
+    func otherPlan() throws {
+        let pointer = try publish()
+        try condemn([needed, unneeded])
+        try plan([unneeded])
+        #expect(try pin(pointer).2 == nil)
+        #expect(try planned == CollectedKeys(packs: [unneeded]))
+    }
+
+    @Test("a pin whose commit nobody condemned leaves the collector alone")
+    func notCondemned() throws {
+        let pointer = try publish()
+        try condemn([unneeded])
+        #expect(try pin(pointer).2 == nil)
+        #expect(try planned == nil)
+    }
+
+    @Test("a commit that goes while the pin is made is refused, whatever its packs do")
+    func commitGoes() throws {
+        let pointer = try publish()
+        try condemn([needed])
+        let key = CommitKey(volume: Self.volume, sequence: pointer.sequence).key
+        // Behind the first reading of the commit.
+        let racing = InterruptedStore(base: store) { [store] requested in
+            if requested.hasPrefix(RefSeries.collectionPlan.prefix) { try? store.delete([key]) }
+        }
+        var undone = 0
+        let pinner = Pinner(refs: RefStore(store: racing, what: "cannot pin"))
+        #expect(throws: UserError.self) {
+            _ = try pinner.pin(pointer) { () throws(UserError) in
+                true
+            } undo: { () throws(UserError) in
+                undone += 1
+            }
+        }
+        #expect(undone == 1)
     }
 
     @Test("a pack without a live reference may be condemned")
@@ -125,5 +192,18 @@ struct CondemnedPackTests {
         let (made, undone, failure) = try pin(pointer)
         #expect(made == 1 && undone == 1)
         #expect(failure?.why.contains("another hash") == true)
+    }
+}
+
+/// Tells of a PUT before it is made.
+private struct InterruptedStore: ForwardingStore {
+    let base: MemoryStore
+    let before: @Sendable (_ key: String) -> Void
+
+    func putIfAbsent(
+        _ key: String, _ body: UnsafeRawBufferPointer
+    ) throws(ObjectStoreError) -> PutOutcome {
+        before(key)
+        return try base.putIfAbsent(key, body)
     }
 }

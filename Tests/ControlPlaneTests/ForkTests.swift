@@ -181,18 +181,18 @@ struct ForkTests {
             try failure { _ = try node.plane.rollback("prod", toSequence: 77) }.kind == .notFound)
     }
 
-    @Test("a commit that the collector condemned cannot be pinned, and the refusal leaves no ref")
-    func condemned() throws {
+    @Test("a commit that the collector deletes cannot be pinned, and the refusal leaves no ref")
+    func collected() throws {
         let node = try TestNode("a", shared)
         let volume = try node.make("prod", writes: [1])
         _ = try node.plane.snapshot("prod", tag: "t")
         let head = try shared.head(of: volume)
+        let keys = CollectedKeys(commits: [head.key])
         let set = CondemnedSet(
-            run: 1,
-            groups: [
-                CondemnedSet.Group(labelSeconds: 1, keys: CollectedKeys(commits: [head.key]))
-            ])
+            run: 1, groups: [CondemnedSet.Group(labelSeconds: 1, keys: keys)])
         _ = try shared.store.putIfAbsent(RefSeries.collection.key(1), set.encoded)
+        let plan = CollectionPlan(run: 2, node: "test", labelSeconds: 1, keys: keys)
+        _ = try shared.store.putIfAbsent(RefSeries.collectionPlan.key(2), plan.encoded)
         let request = PutRequest(source: try ForkSource(from: "tag:t"))
         #expect(try failure { _ = try node.plane.put("work", request) }.kind == .conflict)
         #expect(try failure { _ = try node.plane.attach("tag:t") }.kind == .conflict)

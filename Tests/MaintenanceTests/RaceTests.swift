@@ -183,6 +183,32 @@ struct RaceTests {
         try expectClean(world)
     }
 
+    @Test("a snapshot whose commit a slower survey condemned is forked at once, and stays whole")
+    func lateSnapshot() throws {
+        let world = World()
+        let node = try Node("a", world)
+        try node.make("prod", writes: [1, 2])
+        let taken = try node.plane.snapshot("prod", tag: nil).sequence
+        let (key, ref) = try #require(
+            world.store.objects.first { $0.key.hasPrefix("refs/snapshots/") })
+        try node.plane.deleteSnapshot("prod", sequence: taken.rawValue)
+        try node.write("prod", [3, 4])
+        var collector = world.collector()
+        #expect(try collector.run().condemned.packs > 0)
+        // The survey was over when the ref came.
+        _ = try world.store.putIfAbsent(key, ref)
+        let source = try ForkSource(from: "snapshot:prod@\(taken)")
+        let volume = try node.plane.put("fork", PutRequest(source: source)).export.volume
+        try node.plane.deleteSnapshot("prod", sequence: taken.rawValue)
+        // The run that could have deleted it finds the plan of the pin.
+        var next = world.collector()
+        let report = try next.run()
+        #expect(report.isResumed && report.deleted == ObjectTally())
+        let head = try #require(try HeadFinder(store: world.store).head(of: volume)).commit
+        #expect(world.book.content(of: head.digest) == [0: 1, 1: 2])
+        try expectClean(world)
+    }
+
     @Test("a fence stays when its packs go, and nobody can pin it then")
     func fence() throws {
         let world = World()
