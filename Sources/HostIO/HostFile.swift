@@ -146,7 +146,14 @@ public final class HostFile: BlockFile {
         {
             throw .fromErrno(.allocate, path)
         }
-        guard retryingInterrupts({ ftruncate(descriptor, off_t(count)) }) == 0 else {
+        try resize(count)
+    }
+
+    public func resize(_ size: UInt64) throws(HostIOError) {
+        guard let length = off_t(exactly: size) else {
+            throw HostIOError(.allocate, path: path, code: EFBIG)
+        }
+        guard retryingInterrupts({ ftruncate(descriptor, length) }) == 0 else {
             throw .fromErrno(.allocate, path)
         }
     }

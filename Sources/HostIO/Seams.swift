@@ -66,6 +66,9 @@ public protocol BlockFile: AnyObject, Sendable {
     /// Reserves `count` bytes from the start and sets the size to it. New bytes read as zeros.
     func allocate(_ count: UInt64) throws(HostIOError)
 
+    /// Sets the size without reserving anything: new bytes are a hole and read as zeros.
+    func resize(_ size: UInt64) throws(HostIOError)
+
     func size() throws(HostIOError) -> UInt64
 
     /// A read-only view of the first `count` bytes, shared with later writes, valid while the file

@@ -115,6 +115,9 @@ public final class VolatileFile: BlockFile {
         }
     }
 
+    /// Charged like written bytes: the twin does not know holes.
+    public func resize(_ size: UInt64) throws(HostIOError) { try allocate(size) }
+
     public func size() throws(HostIOError) -> UInt64 {
         try perform(.stat, .stat) { _, _ in UInt64(content.size) }
     }

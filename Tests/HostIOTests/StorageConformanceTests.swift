@@ -294,4 +294,22 @@ struct StorageConformanceTests {
         }
         try implementation.run(Check())
     }
+
+    @Test("a size is set without the bytes, up and down", arguments: Implementation.allCases)
+    func sizes(on implementation: Implementation) throws {
+        struct Check: Behaviour {
+            func check<Storage: StorageDirectory>(_ root: Storage) throws {
+                let file = try root.create("file")
+                try file.write(at: 0, [1, 2, 3])
+                try file.resize(10_000)
+                #expect(try file.size() == 10_000)
+                #expect(try file.read(at: 1, count: 5) == [2, 3, 0, 0, 0])
+                try file.resize(2)
+                #expect(try file.read(at: 0, count: 5) == [1, 2])
+                try file.resize(4)
+                #expect(try file.read(at: 0, count: 5) == [1, 2, 0, 0])
+            }
+        }
+        try implementation.run(Check())
+    }
 }
