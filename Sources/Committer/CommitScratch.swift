@@ -57,7 +57,7 @@ final class CommitScratch {
 }
 
 /// True if every byte is zero. The count is a multiple of 64, the address of 8.
-func isAllZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
+package func isAllZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
     precondition(bytes.count.isMultiple(of: 64))
     var offset = 0
     while offset < bytes.count {
@@ -72,7 +72,7 @@ func isAllZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
 }
 
 /// True if both hold the same bytes. The counts are equal multiples of 8, the addresses of 8.
-func isEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
+package func isEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
     precondition(left.count == right.count && left.count.isMultiple(of: 8))
     var offset = 0
     while offset < left.count {

@@ -7,7 +7,6 @@
 import Formats
 import ObjectStore
 import Primitives
-import Synchronization
 import VolumeMap
 
 extension Verifier {
@@ -259,16 +258,4 @@ extension Verifier {
         }
         return nil
     }
-}
-
-/// Bytes that were read, by tag. Any thread.
-final class KeptBytes: Sendable {
-    private let buffers = Lock<[Int: FetchBuffer]>([:])
-
-    func keep(_ tag: Int, _ bytes: UnsafeRawBufferPointer) {
-        let copy = FetchBuffer(copying: bytes)
-        buffers.withLock { $0[tag] = copy }
-    }
-
-    func take(_ tag: Int) -> FetchBuffer? { buffers.withLock { $0.removeValue(forKey: tag) } }
 }

@@ -19,7 +19,7 @@ public import Primitives
 public struct MapFetcher<Store: ObjectStore>: Sendable {
     let cache: CleanCache
     let meter: FetchMeter
-    let reads: MemberReads<Store>
+    package let reads: MemberReads<Store>
 
     public init(store: Store, cache: CleanCache, spread: @escaping FetchSpread = oneByOne) {
         self.init(store: store, cache: cache, meter: FetchMeter(), spread: spread)

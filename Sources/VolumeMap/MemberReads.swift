@@ -38,6 +38,15 @@ package struct MemberReads<Store: ObjectStore>: Sendable {
         self.spread = spread
     }
 
+    /// The same reads, with `work` done once beside the first that are made: by one of the threads
+    /// that they are spread over.
+    package func beside(_ work: @escaping @Sendable () -> Void) -> MemberReads {
+        let spread = self.spread
+        return MemberReads(store: store, meter: meter) { count, body in
+            spread(count + 1) { index in if index == 0 { work() } else { body(index - 1) } }
+        }
+    }
+
     /// GETs all ranges, as many at once as the spread allows, and holds the bytes of no more than
     /// those. Returns why a member did not come whole, by its tag. Ends at once if the store is
     /// away, and throws that.
@@ -170,4 +179,20 @@ package final class FetchBuffer: @unchecked Sendable {
     }
 
     deinit { bytes.deallocate() }
+}
+
+/// Bytes that were read, by tag. Any thread.
+package final class KeptBytes: Sendable {
+    private let buffers = Lock<[Int: FetchBuffer]>([:])
+
+    package init() {}
+
+    package func keep(_ tag: Int, _ bytes: UnsafeRawBufferPointer) {
+        let copy = FetchBuffer(copying: bytes)
+        buffers.withLock { $0[tag] = copy }
+    }
+
+    package func take(_ tag: Int) -> FetchBuffer? {
+        buffers.withLock { $0.removeValue(forKey: tag) }
+    }
 }
