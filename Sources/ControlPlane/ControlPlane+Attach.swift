@@ -151,19 +151,8 @@ extension ControlPlane {
     func pinByReader(
         _ commit: CommitPointer, purpose: ReaderRef.Purpose, _ what: String
     ) throws(UserError) -> (root: LocalRoot, reader: Token?) {
-        let refs = refs(what)
-        let reader = ReaderRef(
-            id: fresh(), node: configuration.node, commit: commit, purpose: purpose)
-        let key = RefKey.reader(reader.id).text
-        do throws(UserError) {
-            let root = try Pinner(refs: refs).pin(
-                commit, create: { () throws(UserError) in try refs.create(key, reader) },
-                undo: { () throws(UserError) in try refs.delete([key]) })
-            return (root, reader.id)
-        } catch {
-            guard error.kind == .forbidden, purpose == .read else { throw error }
-            return (try Pinner(refs: refs).read(commit), nil)
-        }
+        try ReaderPins(refs: refs(what), node: configuration.node)
+            .root(of: commit, id: fresh(), purpose: purpose)
     }
 
     /// Runs `body` while the commit is pinned: what `body` makes keeps the commit from then on.
@@ -197,22 +186,10 @@ extension ControlPlane {
     }
 
     func head(of ref: ExportRef, _ what: String) throws(UserError) -> LocalRoot {
-        let head = try explainCommit(what) { () throws(CommitError) in
-            try finder.head(of: ref.volume)
-        }
-        guard let head, head.commit.state != .deleted else {
-            throw UserError(
-                .conflict, what: what, why: "the volume of \(ref.name) has no commit to read",
-                remedy: "repeat the request that created or deleted it")
-        }
-        return head
+        try CommitSources(refs: refs(what)).head(of: ref)
     }
 
-    func pointer(to commit: Commit) -> CommitPointer {
-        CommitPointer(
-            volume: commit.volume, sequence: commit.sequence, token: commit.token,
-            labelSeconds: commit.labelSeconds)
-    }
+    func pointer(to commit: Commit) -> CommitPointer { commit.pointer }
 
     /// The newest commit of an export, made now if it is served here. `isCurrent` is false if
     /// writes after it may exist elsewhere. With the export's lock held.

@@ -32,31 +32,17 @@ extension ControlPlane {
     private func find(
         _ candidate: ForkSource.Candidate, _ what: String
     ) throws(UserError) -> CommitPointer? {
-        let refs = refs(what)
-        switch candidate {
-        case .export(let name):
+        // The table of exports learns what a lookup found.
+        if case .export(let name) = candidate {
             guard let ref = try newest(name, what), ref.state == .live || ref.state == .detached
             else { return nil }
-            return pointer(to: try head(of: ref, what).commit)
-        case .snapshot(let name, let sequence):
-            let key = RefKey.snapshot(name, sequence).text
-            guard let ref: SnapshotRef = try refs.find(key) else { return nil }
-            guard ref.name == name, ref.commit.sequence == sequence else {
-                throw UserError(what, key, .misplaced(key: key, found: "\(ref.name)"))
-            }
-            return ref.commit
-        case .tag(let name):
-            return try refs.newest(.tag(name), as: TagRef.self)?.commit
-        case .base(let name):
-            return try refs.newest(.base(name), as: BaseRef.self)?.commit
+            return try head(of: ref, what).commit.pointer
         }
+        return try CommitSources(refs: refs(what)).find(candidate)
     }
 
     func notFound(_ source: ForkSource, _ what: String) -> UserError {
-        let tried = source.candidates.map(\.text).joined(separator: ", ")
-        return UserError(
-            .notFound, what: what, why: "there is no \(source.text) (looked for \(tried))",
-            remedy: "see martlet list, martlet snapshots NAME and martlet tags")
+        CommitSources(refs: refs(what)).notFound(source)
     }
 
     /// The commit to fork. An export that is served here commits first. With the locks of `name`
