@@ -128,6 +128,15 @@ targets += [
 
 targets += [
     module(
+        "ImageTools",
+        [
+            "Primitives", "Formats", "Documents", "HostIO", "ObjectStore", "CleanCache",
+            "VolumeMap", "Committer", "ControlPlane",
+        ])
+]
+
+targets += [
+    module(
         "Simulator",
         [
             "Primitives", "BlockDevice", "Formats", "Documents", "HostIO", "ObjectStore", "Journal",
@@ -210,6 +219,13 @@ targets += [
     .target(
         name: "StoreConformance", dependencies: ["ObjectStore", "Primitives", "TestSupport"],
         path: "Tests/StoreConformance", swiftSettings: strict),
+    .target(
+        name: "RepositorySupport",
+        dependencies: [
+            "ControlPlane", "VolumeEngine", "Committer", "VolumeMap", "Journal", "HostIO",
+            "ObjectStore", "Documents", "Formats", "CleanCache", "BlockDevice", "Primitives",
+        ],
+        path: "Tests/RepositorySupport", swiftSettings: strict),
     tests("TidyTests"),
     tests("PrimitivesTests", ["Primitives"]),
     tests("FormatsTests", ["Formats", "Documents", "Primitives"], exclude: ["Goldens"]),
@@ -252,7 +268,13 @@ targets += [
         [
             "Maintenance", "ControlPlane", "VolumeEngine", "Committer", "VolumeMap", "Journal",
             "HostIO", "ObjectStore", "Documents", "Formats", "CleanCache", "BlockDevice", "Shard",
-            "Primitives",
+            "Primitives", "RepositorySupport",
+        ]),
+    tests(
+        "ImageToolsTests",
+        [
+            "ImageTools", "ControlPlane", "Committer", "VolumeMap", "HostIO", "ObjectStore",
+            "Documents", "Formats", "CleanCache", "Shard", "Primitives", "RepositorySupport",
         ]),
 ]
 if !coreOnly {

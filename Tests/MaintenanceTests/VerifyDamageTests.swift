@@ -11,6 +11,7 @@ import Formats
 import HostIO
 import ObjectStore
 import Primitives
+import RepositorySupport
 import Testing
 import VolumeMap
 

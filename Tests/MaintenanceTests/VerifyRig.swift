@@ -8,6 +8,7 @@ import Formats
 import Maintenance
 import ObjectStore
 import Primitives
+import RepositorySupport
 import Testing
 import VolumeMap
 

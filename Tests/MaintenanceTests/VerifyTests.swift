@@ -7,6 +7,7 @@ import Documents
 import Formats
 import ObjectStore
 import Primitives
+import RepositorySupport
 import Shard
 import Testing
 

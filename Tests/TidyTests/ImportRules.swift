@@ -13,7 +13,7 @@ enum ImportRules {
         ["Shard", "Journal", "CleanCache"],
         ["VolumeMap", "Committer", "VolumeEngine"],
         ["NBDServer"],
-        ["ControlPlane", "Maintenance", "Simulator"],
+        ["ControlPlane", "Maintenance", "ImageTools", "Simulator"],
         ["AdminAPI", "Daemon"],
         ["martlet", "martlet-sim"],
     ]
@@ -42,6 +42,8 @@ enum ImportRules {
         Edge("VolumeEngine", "Committer"): "row 4 is ordered: map, committer, engine",
         Edge("Maintenance", "ControlPlane"):
             "the collector is the other half of the pins, and reads refs as they do",
+        Edge("ImageTools", "ControlPlane"):
+            "tools find commits by their names and pin them as daemons do",
         Edge("Simulator", "ControlPlane"): "the simulator drives the life cycle too",
         Edge("Daemon", "AdminAPI"): "the daemon composes the API server",
     ]

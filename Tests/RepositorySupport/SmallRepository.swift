@@ -7,34 +7,34 @@
 
 import CleanCache
 import Committer
-import ControlPlane
+package import ControlPlane
 import Documents
-import Formats
+package import Formats
 import Glibc
-import HostIO
-import ObjectStore
-import Primitives
+package import HostIO
+package import ObjectStore
+package import Primitives
 import Testing
-import VolumeMap
+package import VolumeMap
 
 /// Confined to its test.
-final class SmallRepository {
-    static let blockBytes = 16 << 10
+package final class SmallRepository {
+    package static let blockBytes = 16 << 10
     /// Two chunks and one block of three sectors.
-    static let size: UInt64 = (32 << 20) + 1536
+    package static let size: UInt64 = (32 << 20) + 1536
 
-    let store = MemoryStore(seed: 1)
-    let clock = ManualClock()
-    let host: EngineHost
-    let plane: ControlPlane<EngineHost, MemoryStore>
+    package let store = MemoryStore(seed: 1)
+    package let clock = ManualClock()
+    package let host: EngineHost
+    package let plane: ControlPlane<EngineHost, MemoryStore>
     private var noiseSeed: UInt64 = 1
     /// What a commit holds: blocks with data, and some without.
-    private(set) var contents: [CommitKey: [UInt64: [UInt8]]] = [:]
-    private(set) var roots: [CommitKey: Root] = [:]
+    package private(set) var contents: [CommitKey: [UInt64: [UInt8]]] = [:]
+    package private(set) var roots: [CommitKey: Root] = [:]
     /// Objects that reading a commit takes.
-    private(set) var needs: [CommitKey: Set<String>] = [:]
+    package private(set) var needs: [CommitKey: Set<String>] = [:]
 
-    init() throws {
+    package init() throws {
         let disk = VolatileDisk(seed: 1)
         let random = SharedRandom(seed: 7)
         host = try EngineHost(store: store, folder: disk.root, clock: clock, random: random)
@@ -50,7 +50,7 @@ final class SmallRepository {
     // MARK: Guests
 
     /// Bytes that no other write has; half of them compress.
-    func fresh(_ count: Int) -> [UInt8] {
+    package func fresh(_ count: Int) -> [UInt8] {
         noiseSeed += 1
         var random = SplitMix64(seed: noiseSeed)
         let word = random.next()
@@ -60,22 +60,22 @@ final class SmallRepository {
         }
     }
 
-    func volume(_ name: String) throws -> VolumeID {
+    package func volume(_ name: String) throws -> VolumeID {
         try plane.attach(name).served.volume
     }
 
-    func running(_ name: String) throws -> RunningVolume {
+    package func running(_ name: String) throws -> RunningVolume {
         let volume = try volume(name)
         return try #require(host[volume])
     }
 
-    func create(_ name: String, blockBytes: Int = SmallRepository.blockBytes) throws {
+    package func create(_ name: String, blockBytes: Int = SmallRepository.blockBytes) throws {
         _ = try plane.put(
             name, PutRequest(size: ByteCount(Self.size), blockBytes: blockBytes))
     }
 
     /// Closes and opens, so that nothing is cached and partial writes become deltas.
-    func reopen(_ name: String) throws {
+    package func reopen(_ name: String) throws {
         let volume = try volume(name)
         try host.detach(ServedVolume(volume), clean: true, deadline: nil)
         plane.release(ServedVolume(volume))
@@ -83,7 +83,7 @@ final class SmallRepository {
     }
 
     /// The usual repository.
-    static func built() throws -> SmallRepository {
+    package static func built() throws -> SmallRepository {
         let repository = try SmallRepository()
         try repository.build()
         try repository.readAll()
@@ -123,7 +123,7 @@ final class SmallRepository {
 
     // MARK: What is there
 
-    var commits: [CommitKey] {
+    package var commits: [CommitKey] {
         get throws {
             try store.listAll(prefix: "volumes/").map { try CommitKey(key: $0.key) }
         }
@@ -157,7 +157,7 @@ final class SmallRepository {
 
     /// Reads the blocks of a commit from the store alone, each as if it were the first; nil: it
     /// failed. `isRight` is false if anything came that should not have.
-    func readBack(_ key: CommitKey) throws -> (failed: Set<UInt64>, isRight: Bool) {
+    package func readBack(_ key: CommitKey) throws -> (failed: Set<UInt64>, isRight: Bool) {
         let expected = try #require(contents[key])
         let root: Root
         do throws(CommitError) {
@@ -185,7 +185,7 @@ final class SmallRepository {
 
     // MARK: Damage
 
-    func replace(_ key: String, _ bytes: [UInt8]?) throws {
+    package func replace(_ key: String, _ bytes: [UInt8]?) throws {
         try store.delete([key])
         if let bytes { _ = try store.putIfAbsent(key, bytes) }
     }

@@ -4,33 +4,33 @@
 // The real engine behind the real control plane, in one thread: what a guest writes becomes packs
 // and commits in a store, as in the daemon.
 
-import BlockDevice
+package import BlockDevice
 import CleanCache
-import Committer
-import ControlPlane
+package import Committer
+package import ControlPlane
 import Formats
-import HostIO
+package import HostIO
 import Journal
-import ObjectStore
-import Primitives
-import VolumeEngine
+package import ObjectStore
+package import Primitives
+package import VolumeEngine
 import VolumeMap
 
-enum EngineFailure: Error {
+package enum EngineFailure: Error {
     case refused(BlockError)
     case notAnswered
     case failed(VolumeFailure)
 }
 
 /// One volume and its worker. Confined to its test.
-final class RunningVolume {
-    private(set) var volume: Volume<VolatileDirectory>
+package final class RunningVolume {
+    package private(set) var volume: Volume<VolatileDirectory>
     private let worker: VolumeWorker<VolatileDirectory, MemoryStore>
     private var outcomes: [UInt64: Completion.Outcome] = [:]
     private var answers: [UInt64: ControlAnswer] = [:]
     private var number: UInt64 = 0
 
-    init(
+    package init(
         _ volume: consuming Volume<VolatileDirectory>,
         _ worker: VolumeWorker<VolatileDirectory, MemoryStore>
     ) {
@@ -40,7 +40,7 @@ final class RunningVolume {
 
     // MARK: The guest
 
-    func write(_ offset: UInt64, _ bytes: [UInt8]) throws {
+    package func write(_ offset: UInt64, _ bytes: [UInt8]) throws {
         let payload = UnsafeMutableRawBufferPointer.allocate(
             byteCount: bytes.count, alignment: 16)
         defer { payload.deallocate() }
@@ -52,7 +52,7 @@ final class RunningVolume {
         }
     }
 
-    func trim(_ range: Range<UInt64>) throws {
+    package func trim(_ range: Range<UInt64>) throws {
         try submit { volume, tag in
             volume.zero(
                 at: ByteOffset(range.lowerBound), count: ByteCount(UInt64(range.count)),
@@ -60,7 +60,7 @@ final class RunningVolume {
         }
     }
 
-    func read(_ offset: UInt64, _ count: Int) throws -> [UInt8] {
+    package func read(_ offset: UInt64, _ count: Int) throws -> [UInt8] {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 16)
         defer { buffer.deallocate() }
         try submit { volume, tag in
@@ -92,7 +92,7 @@ final class RunningVolume {
 
     // MARK: Control
 
-    func ask(
+    package func ask(
         _ body: (inout Volume<VolatileDirectory>, ControlRequest) -> Void
     ) throws -> ControlAnswer {
         number += 1
@@ -127,9 +127,9 @@ final class RunningVolume {
     }
 }
 
-final class EngineHost: VolumeHost, @unchecked Sendable {
+package final class EngineHost: VolumeHost, @unchecked Sendable {
     // Confined: all of it to the thread of its test.
-    typealias Storage = VolatileDirectory
+    package typealias Storage = VolatileDirectory
 
     private var running: [ServedVolume: RunningVolume] = [:]
     private let store: MemoryStore
@@ -138,7 +138,7 @@ final class EngineHost: VolumeHost, @unchecked Sendable {
     private let clock: ManualClock
     private let random: SharedRandom
 
-    init(
+    package init(
         store: MemoryStore, folder: VolatileDirectory, clock: ManualClock, random: SharedRandom
     ) throws {
         self.store = store
@@ -152,9 +152,9 @@ final class EngineHost: VolumeHost, @unchecked Sendable {
         try pool.prepare(bootID: BootID(low: 1, high: 1))
     }
 
-    subscript(volume: VolumeID) -> RunningVolume? { running[ServedVolume(volume)] }
+    package subscript(volume: VolumeID) -> RunningVolume? { running[ServedVolume(volume)] }
 
-    func attach(_ claim: VolumeClaim<VolatileDirectory>) throws(UserError) {
+    package func attach(_ claim: VolumeClaim<VolatileDirectory>) throws(UserError) {
         try explain { try self.open(claim) }
     }
 
@@ -203,14 +203,14 @@ final class EngineHost: VolumeHost, @unchecked Sendable {
         }
     }
 
-    func commitAll(
+    package func commitAll(
         _ volume: VolumeID, reason: CommitReason, deadline: Instant?
     ) throws(UserError) -> CommitSummary {
         try ask(ServedVolume(volume)) { $0.requestCommit($1) }
     }
 
     @discardableResult
-    func detach(
+    package func detach(
         _ served: ServedVolume, clean: Bool, deadline: Instant?
     ) throws(UserError) -> CommitSummary? {
         guard running[served] != nil else { return nil }
@@ -220,24 +220,26 @@ final class EngineHost: VolumeHost, @unchecked Sendable {
         return summary
     }
 
-    func resize(_ volume: VolumeID, to size: ByteCount) throws(UserError) {
+    package func resize(_ volume: VolumeID, to size: ByteCount) throws(UserError) {
         try explain {
             guard let running = self[volume] else { throw EngineFailure.notAnswered }
             _ = try running.ask { $0.requestResize($1, to: size) }
         }
     }
 
-    func rollback(_ volume: VolumeID, to target: LocalRoot) throws(UserError) -> CommitSummary {
+    package func rollback(
+        _ volume: VolumeID, to target: LocalRoot
+    ) throws(UserError) -> CommitSummary {
         _ = try commitAll(volume, reason: .rollback, deadline: nil)
         let root = Root(commit: target.commit)
         return try ask(ServedVolume(volume)) { $0.requestRollback($1, to: root) }
     }
 
-    func acknowledge(_ volume: VolumeID) throws(UserError) -> CommitSummary {
+    package func acknowledge(_ volume: VolumeID) throws(UserError) -> CommitSummary {
         try ask(ServedVolume(volume)) { $0.requestAcknowledge($1) }
     }
 
-    func status(_ served: ServedVolume) -> VolumeStatus? {
+    package func status(_ served: ServedVolume) -> VolumeStatus? {
         guard let volume = running[served] else { return nil }
         let root = volume.volume.root
         return VolumeStatus(
@@ -246,9 +248,9 @@ final class EngineHost: VolumeHost, @unchecked Sendable {
             epoch: root.commit.epoch)
     }
 
-    func clientCounts(_ served: ServedVolume) -> ClientCounts {
+    package func clientCounts(_ served: ServedVolume) -> ClientCounts {
         ClientCounts(readers: 0, writers: 0)
     }
 
-    func disconnect(_ served: ServedVolume) {}
+    package func disconnect(_ served: ServedVolume) {}
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// The image of a volume in a file or a stream: from a pinned source to a whole file under its name,
+// or nothing.
+
+import Formats
+public import HostIO
+public import ObjectStore
+public import Primitives
+public import VolumeMap
+
+/// What an image is written as.
+public enum ImageFormat: Equatable, Sendable {
+    case raw
+    case qcow2(QcowCompression?)
+}
+
+/// What came out.
+public struct ExportSummary: Equatable, Sendable {
+    /// Bytes of the disk.
+    public let size: UInt64
+    /// Bytes of its blocks that hold data.
+    public let dataBytes: UInt64
+}
+
+/// One export. Confined to the thread that calls it; reads and writes are spread as `spread` says.
+public struct ImageExport<Store: ObjectStore> {
+    private let store: Store
+    private let source: ExportSource
+    private let format: ImageFormat
+    private let spread: FetchSpread
+    private let report: ExportProgressReport
+
+    public init(
+        _ source: ExportSource, from store: Store, as format: ImageFormat,
+        spread: @escaping FetchSpread = oneByOne,
+        progress: @escaping ExportProgressReport = { _ in true }
+    ) {
+        self.source = source
+        self.store = store
+        self.format = format
+        self.spread = spread
+        report = progress
+    }
+
+    /// Writes a file that is whole and durable on return. If it throws, nothing is there that was
+    /// not before. `token` names the temporary file.
+    public func write<Storage: StorageDirectory>(
+        _ name: String, in directory: Storage, replaces: Bool, token: Token
+    ) throws(ExportError) -> ExportSummary {
+        let made = try OutputFile(name, in: directory, replaces: replaces, token: token)
+        do throws(ExportError) {
+            let summary = try fill(made.file)
+            try made.publish()
+            return summary
+        } catch {
+            made.discard()
+            throw error
+        }
+    }
+
+    private func fill<File: BlockFile>(_ file: File) throws(ExportError) -> ExportSummary {
+        let reader = try reader()
+        let size = source.commit.size
+        switch format {
+        case .raw:
+            let sink = RawFile(file, spread: spread)
+            try reader.run(into: sink, report)
+            try sink.finish(size: size)
+        case .qcow2(let compression):
+            let sink = QcowFile(
+                file,
+                layout: QcowLayout(
+                    size: size, blockBytes: source.commit.blockBytes, compression: compression),
+                spread: spread)
+            try reader.run(into: sink, report)
+            try sink.finish()
+        }
+        return try summary(reader)
+    }
+
+    /// Writes to a stream, in order. What was written stays if it throws. Only formats for which
+    /// `isStream` holds.
+    public func write(to stream: some ByteStream) throws(ExportError) -> ExportSummary {
+        precondition(format.isStream, "the format is written out of order")
+        let reader = try reader()
+        let sink = RawStream(stream)
+        try reader.run(into: sink, report)
+        try sink.finish(size: source.commit.size)
+        return try summary(reader)
+    }
+
+    private func reader() throws(ExportError) -> ImageReader<Store> {
+        try ImageReader(store: store, target: source.commit, base: source.base, spread: spread)
+    }
+
+    private func summary(_ reader: ImageReader<Store>) throws(ExportError) -> ExportSummary {
+        ExportSummary(size: source.commit.size.rawValue, dataBytes: try reader.bytesMax())
+    }
+}
+
+extension ImageFormat {
+    /// It can be written from its beginning to its end.
+    public var isStream: Bool { self == .raw }
+}
