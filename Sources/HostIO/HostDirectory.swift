@@ -12,7 +12,7 @@ public final class HostDirectory: StorageDirectory {
     public typealias File = HostFile
 
     public let path: String
-    private let descriptor: Int32
+    let descriptor: Int32
 
     private init(owning descriptor: Int32, path: String) {
         precondition(descriptor >= 0)
@@ -61,9 +61,9 @@ public final class HostDirectory: StorageDirectory {
         }
     }
 
-    private func place(_ name: String) -> String { path + "/" + name }
+    func place(_ name: String) -> String { path + "/" + name }
 
-    private static func check(_ name: String) {
+    static func check(_ name: String) {
         precondition(
             !name.isEmpty && !name.utf8.contains(UInt8(ascii: "/")) && !name.utf8.contains(0),
             "a name is one component")

@@ -12,8 +12,8 @@ import Synchronization
 
 /// An open file of the host. Thread-safe: the kernel orders what overlaps, we keep no position.
 public final class HostFile: BlockFile {
-    private let descriptor: Int32
-    private let path: String
+    let descriptor: Int32
+    let path: String
     /// The one mapping of this file, made on first request.
     private let view = Lock<MappedView?>(nil)
     /// Set once the file system refused RWF_NOWAIT, so that the call is not made in vain again.

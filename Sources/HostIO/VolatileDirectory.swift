@@ -9,8 +9,8 @@ import Glibc
 public struct VolatileDirectory: StorageDirectory {
     public typealias File = VolatileFile
 
-    private let disk: VolatileDisk
-    private let entries: VolatileEntries
+    let disk: VolatileDisk
+    let entries: VolatileEntries
     private let generation: Int
     public let path: String
 
@@ -23,7 +23,7 @@ public struct VolatileDirectory: StorageDirectory {
 
     private func place(_ name: String) -> String { path + "/" + name }
 
-    private func perform<Result: Sendable>(
+    func perform<Result: Sendable>(
         _ kind: VolatileDisk.Kind, _ operation: HostIOError.Operation, _ name: String?,
         _ body: (inout VolatileState, _ isCut: Bool) throws(HostIOError) -> Result
     ) throws(HostIOError) -> Result {
@@ -79,7 +79,7 @@ public struct VolatileDirectory: StorageDirectory {
         guard !entries.isRemoved else {
             throw HostIOError(operation, path: place(name), code: ENOENT)
         }
-        let made = VolatileContent()
+        let made = VolatileContent(extents: state.addresses.map { VolatileExtents(addresses: $0) })
         state.opened(made)
         state.change([.init(directory: entries, name: name, node: .file(made))])
         return made

@@ -68,10 +68,14 @@ public final class VolatileDisk: Sendable {
 
     let state: Lock<VolatileState>
 
+    /// With `hasExtents`, the file system knows holes and shares extents; otherwise none of it.
     public init(
-        seed: UInt64 = 1, capacityBytes: UInt64 = 1 << 50, names: NameRule = .independent
+        seed: UInt64 = 1, capacityBytes: UInt64 = 1 << 50, names: NameRule = .independent,
+        hasExtents: Bool = false
     ) {
-        state = Lock(VolatileState(seed: seed, capacityBytes: capacityBytes, names: names))
+        state = Lock(
+            VolatileState(
+                seed: seed, capacityBytes: capacityBytes, names: names, hasExtents: hasExtents))
     }
 
     // MARK: Power

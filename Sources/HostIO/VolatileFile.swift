@@ -11,9 +11,9 @@ import Synchronization
 /// A file of the twin. A mapped file must not grow beyond what is mapped.
 public final class VolatileFile: BlockFile {
     private let disk: VolatileDisk
-    private let content: VolatileContent
+    let content: VolatileContent
     private let generation: Int
-    private let path: String
+    let path: String
     private let isWritable: Bool
     private let holdsLock: Bool
 
@@ -39,7 +39,7 @@ public final class VolatileFile: BlockFile {
         }
     }
 
-    private func perform<Result: Sendable>(
+    func perform<Result: Sendable>(
         _ kind: VolatileDisk.Kind, _ operation: HostIOError.Operation, offset: UInt64 = 0,
         count: UInt64 = 0,
         _ body: (inout VolatileState, _ isCut: Bool) throws(HostIOError) -> Result

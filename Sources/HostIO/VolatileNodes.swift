@@ -63,8 +63,14 @@ final class VolatileContent: @unchecked Sendable {
     var links = 0
     var handles = 0
     var isLocked = false
+    /// Where its pages lie; nil on a disk that does not tell.
+    var extents: VolatileExtents?
+    var mode: UInt32 = 0o600
+    /// Counts changes of the content: the twin's time of the last one.
+    private(set) var changes = 0
 
-    init() {
+    init(extents: VolatileExtents? = nil) {
+        self.extents = extents
         capacity = 4096
         storage = Self.zeroed(capacity)
     }
@@ -100,6 +106,8 @@ final class VolatileContent: @unchecked Sendable {
         reserve(offset + source.count)
         memcpy(storage + offset, start, source.count)
         size = max(size, offset + source.count)
+        changes += 1
+        extents?.wrote(UInt64(offset)..<UInt64(offset + source.count))
     }
 
     func resize(_ count: Int, random: inout SplitMix64) {
@@ -109,6 +117,18 @@ final class VolatileContent: @unchecked Sendable {
         }
         reserve(count)
         size = count
+        changes += 1
+        extents?.cut(to: UInt64(count))
+    }
+
+    /// Makes the part of a range that lies inside the file zeros, and its whole pages holes.
+    func punch(_ range: Range<UInt64>, random: inout SplitMix64) {
+        let end = min(Int(range.upperBound), size)
+        guard Int(range.lowerBound) < end else { return }
+        remember(Int(range.lowerBound)..<end, random: &random)
+        memset(storage + Int(range.lowerBound), 0, end - Int(range.lowerBound))
+        changes += 1
+        extents?.punched(range)
     }
 
     /// The first `count` bytes at an address that stays. From here on the file cannot outgrow them.

@@ -32,6 +32,8 @@ struct VolatileState: Sendable {
     private(set) var usedBytes: UInt64 = 0
     private let names: VolatileDisk.NameRule
     var random: SplitMix64
+    /// Nil on a disk whose file system tells nothing of extents and holes.
+    let addresses: VolatileAddresses?
 
     let root: VolatileEntries
     private var nextIdentity: UInt64 = 3
@@ -49,9 +51,12 @@ struct VolatileState: Sendable {
     var isRecording = false
     var trace: [VolatileDisk.Operation] = []
 
-    init(seed: UInt64, capacityBytes: UInt64, names: VolatileDisk.NameRule) {
+    init(
+        seed: UInt64, capacityBytes: UInt64, names: VolatileDisk.NameRule, hasExtents: Bool
+    ) {
         self.capacityBytes = capacityBytes
         self.names = names
+        addresses = hasExtents ? VolatileAddresses() : nil
         random = SplitMix64(seed: seed)
         root = VolatileEntries(identity: 2)
     }
