@@ -21,6 +21,7 @@ public enum FormatName: String, Sendable, CaseIterable {
     case packPage = "pack table page"
     case commit
     case commitKey = "commit key"
+    case blockDiff = "block diff"
 }
 
 /// What is wrong with the bytes at hand.

@@ -18,6 +18,9 @@ public enum FormatLimits {
     public static let commitBytesMax = 64 << 20
     /// Members of a pack: an index stays below 32 MiB.
     public static let packMembersMax: UInt32 = 1 << 20
+    /// Ranges of a block diff of version 1, which a reader holds in memory: 256 MiB. We write at
+    /// most a sixteenth of it.
+    public static let diffRangesMax: UInt64 = 1 << 24
     /// The header that starts every pack; no member lies below it.
     public static let packHeaderBytes = 64
 }

@@ -44,6 +44,10 @@ public enum HashDomain: UInt64, Sendable {
     case packIndex = 8
     /// A commit as it is stored.
     case commit = 9
+    /// A piece of an image: its bytes, not all zero.
+    case imagePiece = 10
+    /// The digest of an image: its size, then number and hash of each such piece.
+    case image = 11
 }
 
 /// BLAKE3 cut to 16 bytes, with a domain. One-shot and incremental.
