@@ -200,7 +200,7 @@ if !coreOnly {
             name: "martlet",
             dependencies: [
                 "Primitives", "Formats", "Documents", "HostIO", "ObjectStore", "ControlPlane",
-                "Maintenance", "AdminAPI", "Daemon",
+                "Maintenance", "ImageTools", "AdminAPI", "Daemon",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -309,6 +309,7 @@ func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 if withFuzzers {
     targets += [
         .target(name: "FuzzSupport", path: "Fuzz/FuzzSupport", swiftSettings: strict),
+        fuzzer("FuzzBlockDiff", ["Formats", "HostIO", "ImageTools"]),
         fuzzer("FuzzCanary", ["Formats"]),
         fuzzer("FuzzCommit", ["Formats"]),
         fuzzer("FuzzDocuments", ["Documents"]),
