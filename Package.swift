@@ -190,7 +190,8 @@ if !coreOnly {
             [
                 "Primitives", "BlockDevice", "Formats", "Documents", "HostIO", "ObjectStore",
                 "NBDProtocol", "Shard", "Journal", "CleanCache", "VolumeMap", "Committer",
-                "VolumeEngine", "NBDServer", "ControlPlane", "Maintenance", "AdminAPI",
+                "VolumeEngine", "NBDServer", "ControlPlane", "Maintenance", "ImageTools",
+                "AdminAPI",
                 "ObjectStoreCloud", "CLinux",
                 .product(name: "TOMLKit", package: "TOMLKit"),
                 .product(name: "Logging", package: "swift-log"),

@@ -89,7 +89,8 @@ struct MartletCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Without a daemon",
                 subcommands: [
-                    VerifyCommand.self, CollectCommand.self, InspectCommand.self,
+                    ExportCommand.self, VerifyCommand.self, CollectCommand.self,
+                    InspectCommand.self,
                     DoctorCommand.self,
                     BenchCommand.self,
                 ]),

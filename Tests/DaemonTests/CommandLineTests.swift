@@ -104,7 +104,7 @@ struct CommandLineTests {
     @Test(
         "commands of later releases are refused by name",
         arguments: [
-            "attach", "bless", "compact", "copy", "detach", "diff", "export",
+            "attach", "bless", "compact", "copy", "detach", "diff",
             "import", "journal", "mount", "reset-cache", "top",
         ])
     func later(word: String) async {

@@ -69,7 +69,7 @@ def require_world(needs_mounts):
 def walk(page):
     script = script_of(page)
     require_world(needs_mounts=re.search(r"^\s*attach ", script, re.M) is not None)
-    for program in ("curl", "jq", "nbdcopy", "nbdinfo", "qemu-io"):
+    for program in ("curl", "jq", "nbdcopy", "nbdinfo", "qemu-img", "qemu-io"):
         if re.search(rf"\b{program} ", script):
             harness.require(program)
     directory = os.path.join(os.getcwd(), page)
@@ -173,6 +173,11 @@ def moving():
 @test("verify: what a daemon made is whole, in full and by a sample")
 def verify():
     return walk("verify")
+
+
+@test("export: a disk as raw and qcow2 files, from the store alone")
+def export():
+    return walk("export")
 
 
 @test("every page with commands is walked, and every page is in the list of README.md")

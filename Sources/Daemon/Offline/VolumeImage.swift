@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// `martlet export`: the exports of ImageTools over the configured store, with threads, retries and
+// signals. The store is read, and pinned while it is; the file is there whole or not at all.
+
+import ControlPlane
+import Dispatch
+import Documents
+import Formats
+import Glibc
+import HostIO
+import ImageTools
+import ObjectStore
+public import Primitives
+import Shard
+
+/// What was asked for.
+public struct ExportOrder: Sendable {
+    public enum Format: String, Sendable, CaseIterable {
+        case raw
+        case qcow2
+    }
+
+    /// NAME, NAME@SEQ, tag:T, base:B.
+    public var source: String
+    /// A path, or `-` for standard output.
+    public var file: String
+    public var format = Format.raw
+    public var compresses = false
+    /// A file that is there is replaced.
+    public var replaces = false
+    /// Requests under way at one time.
+    public var threads = 16
+
+    public init(source: String, file: String) {
+        self.source = source
+        self.file = file
+    }
+}
+
+public struct ExportedImage: Sendable {
+    public let lines: [String]
+    public let json: String
+}
+
+public enum VolumeImage {
+    private static let clock = SystemClock()
+
+    /// Writes the image. `progress` hears of bytes done, bytes at most, and nanoseconds since the
+    /// start, on this thread. SIGINT and SIGTERM end it with a failure, and nothing is left behind.
+    public static func export(
+        _ configuration: Configuration, _ order: ExportOrder,
+        progress: @escaping (_ done: UInt64, _ total: UInt64, _ time: UInt64) -> Void
+    ) throws(UserError) -> ExportedImage {
+        let what = "cannot export \(order.source.prefix(300))"
+        let format = try format(of: order, what)
+        let stop = StopFlag()
+        let signals = watchSignals(stop)
+        defer { signals.forEach { $0.cancel() } }
+        var configuration = configuration
+        configuration.storage.maxDownloads = Int64(order.threads)
+        let store = RetryingStore(
+            WriteGuard(
+                base: try OfflineSource.store(configuration, what),
+                isReadOnly: configuration.storage.readonly),
+            clock: clock, random: SystemRandom(),
+            pause: { stop.pause(nanoseconds: $0, clock: clock) })
+        let pool = WorkerPool(threads: order.threads, name: "export")
+        defer { pool.stop() }
+        var random = SystemRandom()
+        let sources = ExportSources(store: store, host: hostName, what: what)
+        let source = try sources.open(order.source, since: nil, random: &random)
+        defer { sources.close(source) }
+        let start = clock.now
+        let export = ImageExport(
+            source, from: store, as: format, spread: { pool.spread($0, $1) },
+            progress: {
+                progress($0.bytes, $0.bytesTotal, clock.now.nanoseconds(since: start))
+                return !stop.isSet
+            })
+        do throws(ExportError) {
+            let place = OfflineSource(order.file, verb: "export", configuration: configuration)
+                .place
+            return answer(source, try write(export, order, place, &random))
+        } catch { throw error.userError(what) }
+    }
+
+    private static func write(
+        _ export: ImageExport<some ObjectStore>, _ order: ExportOrder,
+        _ place: (folder: String, name: String), _ random: inout SystemRandom
+    ) throws(ExportError) -> ExportSummary {
+        if order.file == "-" { return try export.write(to: HostStream.output) }
+        let directory: HostDirectory
+        do throws(HostIOError) {
+            directory = try HostDirectory.open(path: place.folder, create: false)
+        } catch { throw .output(error) }
+        return try export.write(
+            place.name, in: directory, replaces: order.replaces, token: Token.random(from: &random))
+    }
+
+    private static func format(
+        of order: ExportOrder, _ what: String
+    ) throws(UserError) -> ImageFormat {
+        let format: ImageFormat =
+            order.format == .raw ? .raw : .qcow2(order.compresses ? .zstd : nil)
+        if order.compresses, order.format == .raw {
+            throw UserError(
+                .badRequest, what: what, why: "a raw image is not compressed",
+                remedy: "use --format qcow2, or a compressor behind standard output")
+        }
+        if order.file == "-", !format.isStream {
+            throw UserError(
+                .badRequest, what: what,
+                why: "a \(order.format.rawValue) image is written out of order, which standard "
+                    + "output cannot be", remedy: "name a file, or use --format raw")
+        }
+        return format
+    }
+
+    /// Both signals ask for the end; a broken pipe is an error of the write.
+    private static func watchSignals(_ stop: StopFlag) -> [any DispatchSourceSignal] {
+        signal(SIGPIPE, SIG_IGN)
+        return [SIGINT, SIGTERM].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(
+                signal: number, queue: DispatchQueue.global())
+            source.setEventHandler { stop.set() }
+            source.resume()
+            return source
+        }
+    }
+
+    /// For people: who holds the pin.
+    private static var hostName: String {
+        var random = SystemRandom()
+        let scratch = VolatileDisk(seed: random.next()).root
+        return (try? HostFacts.read(fallback: scratch, random: &random).hostName) ?? "unknown"
+    }
+
+    private static func answer(
+        _ source: ExportSource, _ summary: ExportSummary
+    ) -> ExportedImage {
+        let commit = source.commit
+        var lines = [
+            "source: \(source.name)", "commit: \(commit.sequence)", "volume: \(commit.volume)",
+            "size: \(summary.size)", "data: \(summary.dataBytes)",
+        ]
+        if source.isUnpinned {
+            lines.append("note: read without a pin, since nothing may be written to the store")
+        }
+        let members: [String: JSONValue] = [
+            "source": .string(source.name), "sequence": .number(commit.sequence.rawValue),
+            "volume": .string("\(commit.volume)"), "digest": .string("\(commit.digest)"),
+            "label": .number(commit.labelSeconds), "size": .number(summary.size),
+            "data": .number(summary.dataBytes), "pinned": .bool(!source.isUnpinned),
+        ]
+        return ExportedImage(lines: lines, json: JSONValue.object(members).text)
+    }
+}

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The Martlet authors
+#
+# Disks as files: what `martlet export` writes, held against the disk as guests see it, and judged by
+# qemu-img.
+
+import os
+import signal
+import subprocess
+
+from harness import (
+    KIB, MARTLET, MIB, Daemon, check, contains, die_with_parent, equal, main, require, run, test,
+    wait_until, write_image)
+
+# The last grain and the last block are short.
+ODD = 48 * MIB + 5 * 512
+
+
+def export(daemon, *arguments, **options):
+    return daemon.cli("export", "--store", daemon.store_url, *arguments, **options)
+
+
+def readers(daemon):
+    folder = f"{daemon.store}/refs/readers"
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def filled(*shapes):
+    daemon = Daemon().start()
+    for name, size, block in shapes:
+        image = write_image(f"{daemon.directory}/{name}.img", size, seed=len(name))
+        daemon.create(name, size, block_size=block)
+        run("nbdcopy", "--connections=4", image, daemon.uri(name))
+        daemon.drain(name)
+    return daemon
+
+
+@test("raw, qcow2 and compressed exports of four shapes are what the guest wrote")
+def formats():
+    require("nbdcopy", "qemu-img")
+    shapes = (("odd", ODD, 128 * KIB), ("small", 3 * 512, 4 * KIB), ("wide", 40 * MIB + 512, MIB),
+              ("fine", 9 * MIB + 512, 4 * KIB))
+    daemon = filled(*shapes)
+    # No daemon is needed.
+    equal(daemon.terminate(), 0, "exit status of SIGTERM")
+    for name, size, _ in shapes:
+        image, out = f"{daemon.directory}/{name}.img", f"{daemon.directory}/{name}"
+        export(daemon, name, f"{out}.raw")
+        run("cmp", image, f"{out}.raw")
+        check(os.stat(f"{out}.raw").st_blocks <= os.stat(image).st_blocks + 64,
+              "holes were written")
+        for kind in ("", "--compress"):
+            target = f"{out}{kind}.qcow2"
+            export(daemon, name, target, "--format", "qcow2", *kind.split())
+            contains(run("qemu-img", "check", "-f", "qcow2", target).stdout,
+                     "No errors were found", "qemu-img check")
+            run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", image, target)
+        with open(f"{out}.stream", "wb") as stream:
+            subprocess.run([MARTLET, "export", "--store", daemon.store_url, name, "-"],
+                           stdout=stream, check=True, timeout=300, preexec_fn=die_with_parent)
+        run("cmp", image, f"{out}.stream")
+        equal(readers(daemon), [], "pins that were left")
+
+
+@test("an old snapshot comes out as it was, while the disk is written and collected")
+def snapshot():
+    require("nbdcopy")
+    daemon = filled(("disk", ODD, 128 * KIB))
+    old = daemon.cli_json("snapshot", "disk", "--tag", "old")["sequence"]
+    image = write_image(f"{daemon.directory}/new.img", ODD, seed=99)
+    run("nbdcopy", image, daemon.uri("disk"))
+    daemon.drain("disk")
+    for number, source in enumerate((f"disk@{old}", "tag:old")):
+        export(daemon, source, f"{daemon.directory}/old{number}")
+        run("cmp", f"{daemon.directory}/disk.img", f"{daemon.directory}/old{number}")
+    export(daemon, "disk", f"{daemon.directory}/head")
+    run("cmp", image, f"{daemon.directory}/head")
+
+
+@test("what cannot be exported is refused in words, and no file is left or lost")
+def refusals():
+    require("nbdcopy")
+    daemon = filled(("disk", 8 * MIB, 128 * KIB))
+    folder = f"{daemon.directory}/out"
+    os.mkdir(folder)
+    with open(f"{folder}/there", "w") as file:
+        file.write("mine")
+    for arguments, status, words in (
+            (("nobody", f"{folder}/a"), 1, "there is no nobody"),
+            (("disk@77", f"{folder}/a"), 1, "there is no disk@77"),
+            (("a@b@c", f"{folder}/a"), 2, "a snapshot is named NAME@SEQ"),
+            (("disk", f"{folder}/there"), 1, "there exists"),
+            (("disk", "-", "--format", "qcow2"), 2, "out of order"),
+            (("disk", f"{folder}/a", "--compress"), 2, "a raw image is not compressed"),
+            (("disk", f"{folder}/none/a"), 1, "No such file")):
+        done = export(daemon, *arguments, check_status=False)
+        equal(done.returncode, status, f"exit status of {arguments}: {done.stderr}")
+        contains(done.stderr, words, "the message")
+    with open(f"{folder}/there") as file:
+        equal(file.read(), "mine", "a file that was there")
+    pack = run("find", f"{daemon.store}/packs", "-name", "*.pack").stdout.split()[0]
+    os.truncate(pack, os.path.getsize(pack) // 2)
+    done = export(daemon, "disk", f"{folder}/a", check_status=False)
+    equal(done.returncode, 1, "exit status with a damaged pack")
+    contains(done.stderr, os.path.basename(pack), "the message")
+    equal(os.listdir(folder), ["there"], "what is left")
+    export(daemon, "disk", f"{folder}/there", "--force", check_status=False)
+    with open(f"{folder}/there") as file:
+        equal(file.read(), "mine", "a file that was not replaced after all")
+    equal(readers(daemon), [], "pins that were left")
+
+
+@test("SIGTERM ends an export with nothing left behind, neither a file nor a pin")
+def interrupted():
+    require("nbdcopy")
+    daemon = filled(("disk", 256 * MIB, 128 * KIB))
+    folder = f"{daemon.directory}/out"
+    os.mkdir(folder)
+    process = subprocess.Popen(
+        [MARTLET, "export", "--store", daemon.store_url, "--threads", "1", "disk",
+         f"{folder}/file"], stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+    wait_until(lambda: os.listdir(folder), "a temporary file")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    if process.returncode != 0:
+        contains(said, "it was interrupted", "the message")
+        equal(os.listdir(folder), [], "files")
+    else:
+        equal(os.listdir(folder), ["file"], "files of an export that was faster")
+    equal(readers(daemon), [], "pins")
+
+
+if __name__ == "__main__":
+    main()
