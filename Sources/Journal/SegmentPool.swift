@@ -229,12 +229,13 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
         state.withLock { $0.free.append(Free(name: name, file: segment.file)) }
     }
 
-    /// Removes the superblock, durably: a segment that waits in a journal for its first batch must
-    /// not be taken for part of an earlier life of that journal, whose generations may be higher.
+    /// Removes the superblock and the first header, durably: a segment that waits in a journal for
+    /// its first batch must not be taken for part of an earlier life of that journal, whose
+    /// generations may be higher, nor for a beginning of that journal whose superblock rotted.
     /// False if that failed: a file that did not sync is never trusted again.
     private func isWiped(_ file: Storage.File) -> Bool {
         do throws(HostIOError) {
-            try file.write(at: 0, [UInt8](repeating: 0, count: Limits.grainBytes))
+            try file.write(at: 0, [UInt8](repeating: 0, count: 2 * Limits.grainBytes))
             try file.sync()
             return true
         } catch { return false }

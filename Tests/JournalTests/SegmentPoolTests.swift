@@ -69,6 +69,25 @@ import Testing
         #expect(try journal.list() == ["00000002.seg"])
     }
 
+    @Test("what a segment held for another volume is no promise of the volume that takes it")
+    func anothersBeginning() throws {
+        let rig = try JournalRig()
+        for stamp in UInt64(1)...4 {
+            try rig.write([.write(stamp, 1, stamp)])
+            try rig.flush()
+        }
+        try rig.publish(idle: true)
+        #expect(rig.pool.usage.freeSegments == 1)
+        // A new volume takes it, and the process dies before it writes.
+        let other = try rig.disk.root.directory("other", create: true)
+        _ = try rig.pool.take(into: other, number: 1)
+        let recovered = try JournalRecovery.recover(
+            directory: other, volume: VolumeID(low: 1, high: 1), cut: RecordSequence(0),
+            bootID: rig.bootID
+        ) { _ in }
+        #expect(recovered.lastSequence == RecordSequence(0))
+    }
+
     @Test("what cannot be given back is named in order, stays counted, and can be given later")
     func refusedBack() throws {
         let disk = VolatileDisk()
