@@ -81,9 +81,10 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
         self.keepsTakeover = keepsTakeover
     }
 
-    /// The next commit of this history, with the tables of `tables`.
+    /// The next commit of this history, with the tables of `tables`, which may be another volume's.
     func successor(with tables: Commit, token: Token) -> LocalRoot {
         var commit = tables
+        commit.volume = parent.commit.volume
         commit.sequence = sequence
         commit.epoch = epoch
         commit.token = token

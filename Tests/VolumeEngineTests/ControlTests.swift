@@ -118,6 +118,27 @@ struct ControlTests {
         rig.expect(0, laid(noise(512, 4), at: 4096, over: noise(300_000, 1)))
     }
 
+    @Test("a rollback to a commit of an earlier volume of the name stays in its own history")
+    func rollbackAcrossVolumes() throws {
+        let rig = try EngineRig()
+        rig.write(0, noise(100_000, 1))
+        let old = try rig.commit()
+        rig.write(0, noise(100_000, 2))
+        let newest = try rig.commit()
+        var target = old.commit
+        target.volume = VolumeID(low: 7, high: 7)
+        let asked = rig.control { $0.requestRollback($1, to: Root(commit: target)) }
+        rig.run()
+        let made = try #require(rig.committed(asked)).commit
+        #expect(made.volume == newest.commit.volume)
+        #expect(made.parentToken == newest.commit.token)
+        #expect(rig.store.objects[made.key.key] == made.encode())
+        for _ in 0..<2 {
+            rig.expect(0, noise(100_000, 1))
+            try rig.restart()
+        }
+    }
+
     @Test("an acknowledgement strikes the record of an unclean take-over, which commits copy")
     func acknowledge() throws {
         var shape = EngineShape()
