@@ -89,8 +89,8 @@ struct MartletCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Without a daemon",
                 subcommands: [
-                    ExportCommand.self, VerifyCommand.self, CollectCommand.self,
-                    InspectCommand.self,
+                    ExportCommand.self, DiffCommand.self, VerifyCommand.self,
+                    CollectCommand.self, InspectCommand.self,
                     DoctorCommand.self,
                     BenchCommand.self,
                 ]),

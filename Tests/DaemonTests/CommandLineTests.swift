@@ -104,12 +104,30 @@ struct CommandLineTests {
     @Test(
         "commands of later releases are refused by name",
         arguments: [
-            "attach", "bless", "compact", "copy", "detach", "diff",
+            "attach", "bless", "compact", "copy", "detach",
             "import", "journal", "mount", "reset-cache", "top",
         ])
     func later(word: String) async {
         #expect(LaterCommands.refusal(of: word)?.hasPrefix("cannot run \(word) : ") == true)
         #expect(await Martlet.run([word, "--anything"]) == 2)
+    }
+
+    @Test("diff takes its names, formats and refusals")
+    func diff() async throws {
+        let made = try DiffCreateCommand.parse(["-", "work", "--base", "base"])
+        #expect(made.out == "-" && made.target == "work" && made.base == "base")
+        #expect(made.format == .v1 && made.codec.codec == .zstd && !made.skipsDigests)
+        let second = try DiffCreateCommand.parse(
+            ["o", "t", "--format", "v2", "--codec", "none", "--no-digests", "--force"])
+        #expect(second.format.version == 2 && second.codec.codec == .raw && second.force)
+        #expect(try DiffApplyCommand.parse(["-", "t", "--trust-base"]).trustsBase)
+        for arguments in [
+            ["diff", "create", "out"], ["diff", "create", "o", "t", "--format", "v3"],
+            ["diff", "apply", "in"], ["diff", "view"], ["diff", "view", "-", "--check"],
+        ] {
+            #expect(await Martlet.run(arguments) == 2, "\(arguments)")
+        }
+        #expect(await Martlet.run(["diff", "view", "/nonexistent/diff"]) == 1)
     }
 
     @Test("no command is both built and refused")

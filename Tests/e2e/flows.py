@@ -180,6 +180,11 @@ def export():
     return walk("export")
 
 
+@test("block diffs of files: there and back, through a pipe, with digests")
+def diffs():
+    return walk("diffs")
+
+
 @test("every page with commands is walked, and every page is in the list of README.md")
 def all_pages():
     with open(f"{PAGES}/README.md") as file:
