@@ -85,11 +85,11 @@ public protocol VolumeHost: Sendable {
     /// Grows the volume: returns after the journal record is synced.
     func resize(_ volume: VolumeID, to size: ByteCount) throws(UserError)
 
-    /// Publishes a commit with the tables of `target` at the volume's size and block size, as the
-    /// fence of the next epoch: no journal explains it, so one that is pending after a crash must
-    /// be resolved before the volume serves, as every pending fence is. Fails with `conflict` if a
-    /// client has the volume open for writing, checked in the turn that does it; until it ends
-    /// nobody may write.
+    /// Publishes a commit with the tables of `target` at the volume's size and block size. No
+    /// journal explains it, so one that is pending after a crash must be resolved before the volume
+    /// serves. Fails with `conflict` if a client has the volume open for writing, checked in the
+    /// turn that does it. Nobody may connect until it is published: also where that is after the
+    /// failure `storeAway`.
     func rollback(
         _ volume: VolumeID, to target: LocalRoot
     ) throws(UserError) -> CommitSummary

@@ -70,6 +70,9 @@ struct ExportDirectory: ExportResolver {
         guard let location = host.location(attachment.served),
             let report = host.report(attachment.served)
         else { return .notNow("\(name) is being closed: try again") }
+        guard !report.isHeld else {
+            return .notNow("\(name) is being rolled back: try again when the store took the commit")
+        }
         let isReadOnly = attachment.isReadOnly || attachment.served.snapshot != nil
         let geometry = DeviceGeometry(
             size: report.volume.size, blockBytes: attachment.blockBytes, isReadOnly: isReadOnly)

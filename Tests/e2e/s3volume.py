@@ -4,9 +4,13 @@
 # The life of a volume whose store is a real server, undisturbed and with faults in between: written,
 # snapshotted, killed, its cache deleted, forked, and every byte compared.
 
+import signal
+import time
+
 import harness
+import nbdclient
 import stores
-from harness import MIB, check, main, note, test
+from harness import MIB, check, equal, main, note, test, wait_until
 from s3world import Image, Place, insist
 
 SETTINGS = {
@@ -80,6 +84,46 @@ def with_damage():
     for effect in ("lose-reply", "truncate", "reset", "flip"):
         check(effect in struck, f"{effect} never struck")
     return f"{said}; {len(struck)} requests harmed"
+
+
+@test("a rollback that the store does not take in time keeps guests out until it is done")
+def late_rollback():
+    place = Place(stores.shared("rgw"))
+    with stores.Proxy("commits", place.server) as front:
+        daemon = place.behind(front).daemon(environment={
+            "MARTLET_COMMIT_MAX_AGE_SECS": "3600", "MARTLET_STORAGE_REQUEST_TIMEOUT_SECS": "3"})
+        daemon.start().create("disk", 8 * MIB)
+        image = Image(daemon, "disk", 8 * MIB, harness.SEED)
+        image.scribble(20)
+        sequence = insist(daemon, "/api/exports/disk/snapshot")["sequence"]
+        then = bytes(image.content)
+        image.scribble(20)
+        insist(daemon, "/api/exports/disk/drain")
+        front.set(faults=[{"effect": "refuse", "method": "PUT", "path": "/commits/", "times": 0}])
+        body = {"snapshot_sequence": sequence}
+        reply = daemon.http("POST", "/api/exports/disk/rollback", body, timeout=120)
+        equal(reply.status, 503, "the status of the rollback")
+        # A guest that came now would see its disk change under it; so would one behind a commit
+        # that somebody else asked for meanwhile.
+        for _ in range(2):
+            refusal = raised(nbdclient.read_all, daemon.nbd, "disk")
+            check("being rolled back" in str(refusal), f"a guest was told: {refusal!r}")
+            daemon.signal(signal.SIGUSR1)
+            time.sleep(1)
+        front.set(faults=[])
+        wait_until(lambda: raised(nbdclient.read_all, daemon.nbd, "disk") is None, "the rollback")
+        image.expect(content=then)
+        daemon.call("POST", "/api/exports/disk/rollback", body)
+        image.expect(content=then)
+
+
+def raised(body, *arguments):
+    """What it fails with; None if it does not."""
+    try:
+        body(*arguments)
+    except (nbdclient.Refused, EOFError, OSError) as error:
+        return error
+    return None
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ struct PlaceReport: Sendable {
     let writers: Int
     let statistics: SessionStatistics
     let isLeaving: Bool
+    /// Nobody may connect: a rollback is on its way.
+    let isHeld: Bool
     /// What the volume asked of the store since it was opened here, and how long that is.
     let requests: StoreCounts
     let openNanoseconds: UInt64

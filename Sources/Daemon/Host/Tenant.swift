@@ -18,10 +18,12 @@ struct Question {
     let answer: Answer<ControlResult>
     let place: Place
     let deadline: Instant?
-    /// Connections are refused until it is answered.
+    /// Connections are refused until the volume has answered, however long that takes.
     let isHolding: Bool
     /// It is the last commit of a departure: the answer goes through it.
     let isDeparture: Bool
+    /// Whoever asked was told that the deadline passed, and the volume is still at it.
+    var isOverdue = false
 }
 
 /// A volume on its way off the shard.
@@ -47,8 +49,6 @@ struct Tenant {
     let openedAt: Instant
     /// Since when no client uses a read-only view.
     var idleSince: Instant
-    /// Nobody may connect now.
-    var isHeld = false
     var departure: Departure?
 
     init(

@@ -34,7 +34,6 @@ extension VolumeShard {
         }
         var isHolding = false
         if case .rollback = verb { isHolding = true }
-        tenants[place.slot]?.isHeld = isHolding
         let request = ask(
             Question(
                 answer: answer, place: place, deadline: deadline, isHolding: isHolding,
@@ -56,7 +55,14 @@ extension VolumeShard {
         return ControlRequest(number: number)
     }
 
-    /// The volume has answered. A question whose deadline passed is no longer there.
+    /// Nobody may connect: the content is about to be another one. A rollback that the store did
+    /// not take in time is still on its way, and a guest that came now would see its disk change.
+    func isHeld(_ place: Place) -> Bool {
+        questions.values.contains { $0.isHolding && $0.place == place }
+    }
+
+    /// The volume has answered. A question whose deadline passed is no longer there, unless it
+    /// holds the volume.
     mutating func answered(_ request: ControlRequest, _ answer: ControlAnswer) {
         guard let question = questions.removeValue(forKey: request.number) else { return }
         let result: ControlResult =
@@ -69,8 +75,8 @@ extension VolumeShard {
     }
 
     private mutating func settle(_ question: Question, _ result: ControlResult) {
+        guard !question.isOverdue else { return }
         let slot = question.place.slot
-        if question.isHolding, tenant(question.place) != nil { tenants[slot]?.isHeld = false }
         guard question.isDeparture else { return question.answer.give(result) }
         guard tenant(question.place) != nil else { return }
         if case .failed = result {
@@ -84,9 +90,13 @@ extension VolumeShard {
 
     mutating func expireQuestions() {
         for (number, question) in questions {
-            guard let deadline = question.deadline, deadline <= now else { continue }
+            guard let deadline = question.deadline, deadline <= now, !question.isOverdue
+            else { continue }
             questions[number] = nil
             settle(question, .timedOut)
+            guard question.isHolding else { continue }
+            questions[number] = question
+            questions[number]?.isOverdue = true
         }
     }
 
@@ -131,7 +141,7 @@ extension VolumeShard {
         backlog.removeAll { $0.slot == slot }
         for (number, question) in questions where question.place == place {
             questions[number] = nil
-            question.answer.give(.absent)
+            if !question.isOverdue { question.answer.give(.absent) }
         }
         _ = devices.remove(slot)
         departure.answer.give(result)

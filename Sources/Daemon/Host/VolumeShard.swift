@@ -118,7 +118,9 @@ struct VolumeShard: ShardHandler, ~Copyable {
 
     mutating func stop() {
         sessions.stop(devices: devices)
-        for question in questions.values { question.answer.give(.absent) }
+        for question in questions.values where !question.isOverdue {
+            question.answer.give(.absent)
+        }
         questions.removeAll()
         for slot in leaving { tenants[slot]?.departure?.answer.give(.absent) }
         leaving.removeAll()
@@ -190,7 +192,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
         let slot = connection.placement.device
         guard slot < tenants.count, let tenant = tenants[slot],
             tenant.place.generation == connection.placement.generation,
-            tenant.departure == nil, !tenant.isHeld
+            tenant.departure == nil, !isHeld(tenant.place)
         else { return }
         sessions.adopt(connection, devices: devices)
     }
@@ -215,7 +217,8 @@ struct VolumeShard: ShardHandler, ~Copyable {
             connections: sessions.connections(ofDevice: place.slot),
             writers: sessions.writers(ofDevice: place.slot),
             statistics: sessions.statistics(ofDevice: place.slot),
-            isLeaving: tenant.departure != nil, requests: tenant.worker.store.base.base.counts,
+            isLeaving: tenant.departure != nil, isHeld: isHeld(place),
+            requests: tenant.worker.store.base.base.counts,
             openNanoseconds: now.nanoseconds(since: tenant.openedAt))
     }
 }
