@@ -6,6 +6,7 @@
 # every request must be signed, and the account's policy allow it.
 
 import json
+import os
 import re
 
 from .base import Account, Server, boto3, parse_request_line, venv_program, REGION
@@ -31,7 +32,8 @@ class Moto(Server):
 
     def _start(self):
         self.spawn(
-            "moto", [venv_program("moto_server"), "-H", "127.0.0.1", "-p", str(self.port)],
+            "moto", [venv_program("python3"), f"{os.path.dirname(os.path.abspath(__file__))}/motoserver.py",
+                     "-H", "127.0.0.1", "-p", str(self.port)],
             {"INITIAL_NO_AUTH_ACTION_COUNT": "3", "PYTHONUNBUFFERED": "1"})
         self.wait_for(self._listens, "no answer on its port")
         self.account = Account("anyone", "anything")
