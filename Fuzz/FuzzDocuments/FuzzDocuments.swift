@@ -39,6 +39,7 @@ private func tryAll(_ bytes: [UInt8]) {
     tryOne(NodeBeat.self, bytes)
     tryOne(CondemnedSet.self, bytes)
     tryOne(CollectionPlan.self, bytes)
+    tryOne(CollectionStop.self, bytes)
 }
 
 private func tryOne<Value: Document>(_ kind: Value.Type, _ bytes: [UInt8]) {

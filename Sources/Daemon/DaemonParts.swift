@@ -10,6 +10,7 @@ import ControlPlane
 import HostIO
 import Journal
 import Logging
+import Maintenance
 import NBDServer
 import ObjectStore
 import Primitives
@@ -59,7 +60,8 @@ struct DaemonParts {
             hands: hands, settings: packs(configuration.commit),
             options: volumes(configuration), views: views,
             commitWaitSeconds: commitWaitSeconds, log: EventLog(logger: logger),
-            prices: configuration.prices, startedAt: clock.now)
+            prices: configuration.prices, startedAt: clock.now,
+            tripwire: Tripwire(store: store, node: facts.hostName))
         return DaemonParts(cacheDirectory: directory, lock: lock, host: host, access: access)
     }
 

@@ -2,16 +2,19 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // What the daemon does by itself as time passes: it says what it serves, looks for a store that is
-// away, forces commits when the journals' disk budget runs out, and starts the collector when it is
-// due. One thread of its own. While the store answers, nothing is attached for writing and no
-// garbage is due to be collected, it asks the store for nothing.
+// away, forces commits when the journals' disk budget runs out, starts the collector when it is due
+// and looks, where something was read, whether it is wrong. One thread of its own. While the store
+// answers, nothing is attached for writing and nothing is read, and no garbage is due to be
+// collected, it asks the store for nothing.
 
 import Committer
 import ControlPlane
 import Documents
+import Formats
 import HostIO
 import Journal
 import Logging
+import Maintenance
 import ObjectStore
 import Primitives
 import Shard
@@ -22,6 +25,7 @@ final class Housekeeping: Sendable {
     private static let beatTurns = 60
     private static let refreshTurns = 5
     private static let releaseTurns = 30
+    private static let lookTurns = 600
     /// Journal segments kept ready, so that a writer that rolls over waits for one rename.
     private static let stockSegments = 4
     /// Volumes whose commit is forced at one time.
@@ -71,6 +75,7 @@ final class Housekeeping: Sendable {
                 isStoreKnown: isStoreKnown, isProbing: turn.isMultiple(of: Self.refreshTurns))
             watchSpace()
             if isStoreKnown { collection?.turn() }
+            if isStoreKnown, turn.isMultiple(of: Self.lookTurns) { watchCollector() }
             if turn.isMultiple(of: Self.releaseTurns) { host.parts.hands.packUploads.releaseIdle() }
         }
     }
@@ -121,6 +126,30 @@ final class Housekeeping: Sendable {
             + "the oldest for \(age) s"
         if stalled > 0 { reason += "; writers of \(stalled) volumes wait or are refused" }
         health.set(.store, reason)
+    }
+
+    /// Raises a stop if the collector condemned what is needed here.
+    func watchCollector() {
+        guard !host.parts.store.isReadOnly else { return }
+        var random = SystemRandom()
+        do throws(UserError) {
+            let stop = try host.parts.tripwire.look(
+                reading: { [host] in
+                    host.running.map { served, location in
+                        ReadSubject(
+                            export: RefName(location.name), volume: served.volume,
+                            sequence: served.snapshot)
+                    }
+                }, random: &random)
+            guard let stop else { return }
+            logger.critical(
+                "the collector condemned what is needed here, and is stopped",
+                metadata: [
+                    "pack": "\(stop.pack.key)", "run": "\(stop.run)", "stop": "\(stop.id)",
+                ])
+        } catch {
+            logger.warning("the condemned sets were not looked at", metadata: ["why": "\(error)"])
+        }
     }
 
     private func beat() {

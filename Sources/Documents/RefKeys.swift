@@ -44,13 +44,15 @@ public enum RefSeries: Hashable, Sendable {
     }
 }
 
-/// A key under `refs/`, `nodes/`, `gc/` or `gc-runs/`, parsed strictly: parsing and building are
-/// inverse.
+/// A key under `refs/`, `nodes/`, `gc/`, `gc-runs/` or `gc-stops/`, parsed strictly: parsing and
+/// building are inverse.
 public enum RefKey: Hashable, Sendable {
     case repository
     case numbered(RefSeries, UInt64)
     case snapshot(RefName, CommitSequence)
     case reader(Token)
+    /// A host's objection to the collector.
+    case stop(Token)
 
     public static let snapshotsPrefix = "refs/snapshots/"
     public static let exportsPrefix = "refs/exports/"
@@ -58,6 +60,7 @@ public enum RefKey: Hashable, Sendable {
     public static let basesPrefix = "refs/bases/"
     public static let readersPrefix = "refs/readers/"
     public static let nodesPrefix = "nodes/"
+    public static let stopsPrefix = "gc-stops/"
 
     public static func snapshotsPrefix(of name: RefName) -> String { "refs/snapshots/\(name)/" }
 
@@ -70,6 +73,7 @@ public enum RefKey: Hashable, Sendable {
             return Self.snapshotsPrefix(of: name)
                 + String(repeating: "0", count: 20 - digits.count) + digits
         case .reader(let id): return Self.readersPrefix + id.description
+        case .stop(let id): return Self.stopsPrefix + id.description
         }
     }
 
@@ -86,6 +90,9 @@ public enum RefKey: Hashable, Sendable {
         case ("gc-runs", 2):
             guard let number = invertedNumber(parts[1]) else { return nil }
             self = .numbered(.collectionPlan, number)
+        case ("gc-stops", 2):
+            guard let id = Token(hexadecimal: parts[1]), !id.isZero else { return nil }
+            self = .stop(id)
         case ("nodes", 3):
             guard let name = RefName(parts[1]), let number = invertedNumber(parts[2]) else {
                 return nil

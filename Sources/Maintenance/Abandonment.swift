@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Giving up what somebody left half-done, because an operator says so: the pin of a reader whose
-// node is gone, an export whose creation nobody will finish.
+// Giving up what somebody left, because an operator says so: the pin of a reader whose node is
+// gone, an export whose creation nobody will finish, the objection of a host that was understood.
 
 import ControlPlane
 public import Documents
@@ -14,11 +14,13 @@ public enum Abandonment: Equatable, Sendable {
     case reader(ReaderRef)
     /// The volume is ended for ever, the name is free.
     case creation(ExportRef)
+    /// The collector may go on.
+    case stop(CollectionStop)
 }
 
 extension Collector {
-    /// `id` is a reader's, or that of the volume of an export that is being created. Fails with
-    /// `notFound` for anything else. The space comes back with the runs that follow.
+    /// `id` is a reader's, a stop's, or that of the volume of an export that is being created.
+    /// Fails with `notFound` for anything else. The space comes back with the runs that follow.
     public static func abandon(
         _ id: String, in store: Store, clock: Time, random: inout some RandomSource
     ) throws(UserError) -> Abandonment {
@@ -35,6 +37,11 @@ extension Collector {
             try refs.delete([key])
             return .reader(reader)
         }
+        let stopKey = RefKey.stop(token).text
+        if let stop: CollectionStop = try refs.find(stopKey) {
+            try refs.delete([stopKey])
+            return .stop(stop)
+        }
         if let export = try creation(of: volume, refs) {
             try VolumeEnd(refs: refs, clock: clock)
                 .publish(export, token: Token.random(from: &random))
@@ -43,7 +50,8 @@ extension Collector {
             return .creation(export)
         }
         throw UserError(
-            .notFound, what: refs.what, why: "no reader and no unfinished export has this id",
+            .notFound, what: refs.what,
+            why: "no reader, no unfinished export and no stop has this id",
             remedy: "martlet gc --dry-run lists them")
     }
 

@@ -92,6 +92,8 @@ public struct Collector<Store: ObjectStore, Time: Clock> {
         guard let _: Repository = try refs.find(RefKey.repository.text) else {
             throw refs.noRepository
         }
+        try readStops()
+        if !options.isDryRun { try requireNoStop() }
         before = try refs.newest(.collection)
         report.run = (before?.run ?? 0) + 1
         plan = try refs.find(RefSeries.collectionPlan.key(report.run))
@@ -143,7 +145,32 @@ public struct Collector<Store: ObjectStore, Time: Clock> {
         next = condemn(survey, without: theirs.keys)
     }
 
+    /// What hosts say that read what an earlier run condemned: see `Tripwire`.
+    private mutating func readStops() throws(UserError) {
+        report.stops = []
+        for key in try refs.keys(prefix: RefKey.stopsPrefix) {
+            guard case .stop? = RefKey(parsing: key) else {
+                throw UserError(refs.what, key, .malformedKey(key))
+            }
+            if let stop: CollectionStop = try refs.find(key) { report.stops.append(stop) }
+        }
+    }
+
+    private func requireNoStop() throws(UserError) {
+        guard let stop = report.stops.first else { return }
+        throw UserError(
+            .conflict, what: refs.what,
+            why: "\(stop.node) serves a disk that needs \(stop.pack.key) (commit "
+                + "\(stop.commit.sequence) of volume \(stop.commit.volume)), which run \(stop.run) "
+                + "condemned",
+            remedy: "run martlet verify and find out why; then martlet gc --abandon \(stop.id)")
+    }
+
     private mutating func delete(_ keys: [String]) throws(UserError) {
+        if !keys.isEmpty {
+            try readStops()
+            try requireNoStop()
+        }
         let count = min(keys.count, max(1, store.deleteBatchMax))
         // Commits and packs never share a request: the order between them counts.
         var batch: [String] = []

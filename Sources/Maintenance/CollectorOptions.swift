@@ -72,6 +72,8 @@ public struct CollectionReport: Equatable, Sendable {
     public var deleted = ObjectTally()
     /// Pins that readers hold. One whose node is gone for good holds space until it is abandoned.
     public var readers: [ReaderRef] = []
+    /// Hosts that object; nothing is deleted while there is one.
+    public var stops: [CollectionStop] = []
     /// Exports that somebody began to create.
     public var creating: [ExportRef] = []
 

@@ -55,7 +55,7 @@ struct VerifyRefs {
 extension Verifier {
     mutating func readRefs() throws(VerifyError) -> VerifyRefs {
         var keys: [(text: String, key: RefKey)] = [(RefKey.repository.text, .repository)]
-        for prefix in ["refs/", "nodes/", "gc/", "gc-runs/"] {
+        for prefix in ["refs/", "nodes/", "gc/", "gc-runs/", "gc-stops/"] {
             for entry in try listing(prefix) {
                 if let key = RefKey(parsing: entry.key) {
                     keys.append((entry.key, key))
@@ -289,7 +289,7 @@ extension Verifier {
             }
             mark(pinned, "snapshot \(name)@\(sequence)")
             hit(place, pinned, isNewest: true)
-        case .reader, .numbered(.node, _), .numbered(.collection, _),
+        case .reader, .stop, .numbered(.node, _), .numbered(.collection, _),
             .numbered(.collectionPlan, _):
             break
         }

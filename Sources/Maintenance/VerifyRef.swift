@@ -51,6 +51,9 @@ enum VerifyRef: Sendable {
         case .reader:
             let ref = try ReaderRef(decoding: bytes)
             return (.reader(ref), .reader(ref.id), ref.encoded)
+        case .stop:
+            let stop = try CollectionStop(decoding: bytes)
+            return (.other, .stop(stop.id), stop.encoded)
         case .numbered(.export, _):
             let ref = try ExportRef(decoding: bytes)
             return (.export(ref), .numbered(.export(ref.name), ref.number), ref.encoded)

@@ -43,7 +43,7 @@ struct CollectCommand: ParsableCommand {
     var stateFile: String?
     @Option(
         help: ArgumentHelp(
-            "Give up a reader, or an export that nobody finishes, instead of collecting.",
+            "Give up a reader, a stop, or an export that nobody finishes, instead of collecting.",
             valueName: "id"))
     var abandon: String?
     @Option(

@@ -98,7 +98,9 @@ final class TestDaemon: @unchecked Sendable {
 
     // MARK: The store
 
-    private static let folders = ["packs", "volumes", "refs", "nodes", "probe", "gc", "gc-runs"]
+    private static let folders = [
+        "packs", "volumes", "refs", "nodes", "probe", "gc", "gc-runs", "gc-stops",
+    ]
 
     /// Every key leads into a loop of links: an error that is neither absence nor refusal.
     func takeStoreAway() {

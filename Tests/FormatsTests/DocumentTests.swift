@@ -119,6 +119,11 @@ struct DocumentCase: Sendable, CustomTestStringConvertible {
                 keys: CollectedKeys(commits: [commitKey], packs: [pack])),
             golden: #"{"commits":["\#(commitText)"],"kind":"collection","label":8,"node":"n1","#
                 + #""packs":["\#(packText)"],"run":5,"version":1}"#),
+        DocumentCase(
+            CollectionStop(id: token, node: "n1", pack: pack, run: 5, commit: commit),
+            golden: #"{"id":"\#(tokenText)","kind":"stop","label":1800000000,"node":"n1","#
+                + #""pack":"\#(packText)","run":5,"sequence":42,"token":"\#(tokenText)","#
+                + #""version":1,\#(volumeText)"#),
     ]
 }
 
@@ -210,7 +215,7 @@ struct DocumentTests {
             .numbered(.export(name), 1), .numbered(.tag(name), UInt64.max),
             .numbered(.base(name), 7),
             .numbered(.node(name), 9), .numbered(.collection, 3),
-            .numbered(.collectionPlan, 4),
+            .numbered(.collectionPlan, 4), .stop(Token(low: 3, high: 4)),
         ]
         for key in keys { #expect(RefKey(parsing: key.text) == key) }
         #expect(RefSeries.export(name).key(1) == "refs/exports/prod.1/fffffffffffffffe")

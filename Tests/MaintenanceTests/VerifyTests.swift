@@ -53,8 +53,8 @@ struct VerifyTests {
         let objects = repository.store.objects
         let packs = objects.filter { $0.key.hasPrefix("packs/") }
         let small = objects.count - packs.count
-        // volumes/, refs/, nodes/, gc/, gc-runs/, packs/
-        #expect(store.counts.lists == 6)
+        // volumes/, refs/, nodes/, gc/, gc-runs/, gc-stops/, packs/
+        #expect(store.counts.lists == 7)
         #expect(store.counts.heads == 0)
         #expect(store.counts.puts == 0 && store.counts.deletes == 0)
         // A pack of this size is three reads: its nodes, its frames, and the whole of it for its

@@ -17,9 +17,10 @@ typealias HostStore = CountingStore<LocatedStore>
 /// The store as the daemon uses it: guarded, retried, counted.
 typealias DaemonStore = WriteGuard<RetryingStore<HostStore, SystemClock, SystemRandom>>
 
-/// The store as one volume uses it: counted for that volume too, each attempt a request.
-typealias VolumeStore = WriteGuard<
-    RetryingStore<CountingStore<HostStore>, SystemClock, SystemRandom>
+/// The store as one volume uses it: watched, and counted for that volume too, each attempt a
+/// request.
+typealias VolumeStore = WatchedStore<
+    WriteGuard<RetryingStore<CountingStore<HostStore>, SystemClock, SystemRandom>>
 >
 
 /// All worker pools of a daemon.

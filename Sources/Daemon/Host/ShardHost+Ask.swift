@@ -44,7 +44,9 @@ extension ShardHost {
         _ directory: HostDirectory
     ) throws(VolumeOpenError) -> Opened {
         let worker = VolumeWorker(
-            local: local, store: parts.store.counting(), cache: parts.cache, pool: parts.pool,
+            local: local,
+            store: WatchedStore(base: parts.store.counting(), tripwire: parts.tripwire),
+            cache: parts.cache, pool: parts.pool,
             settings: parts.settings, uploads: parts.hands.packUploads, random: SystemRandom(),
             spread: { [fetch = parts.hands.fetch] in fetch.spread($0, $1) })
         guard let writer = claim.writer else {

@@ -9,6 +9,7 @@ import Committer
 import ControlPlane
 import HostIO
 import Journal
+import Maintenance
 import NBDServer
 import Primitives
 import Shard
@@ -39,6 +40,7 @@ struct HostParts: Sendable {
     let log: EventLog
     let prices: Configuration.Prices
     let startedAt: Instant
+    let tripwire: Tripwire<DaemonStore>
     let absence = StoreAbsence()
 }
 

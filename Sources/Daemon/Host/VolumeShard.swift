@@ -218,7 +218,7 @@ struct VolumeShard: ShardHandler, ~Copyable {
             writers: sessions.writers(ofDevice: place.slot),
             statistics: sessions.statistics(ofDevice: place.slot),
             isLeaving: tenant.departure != nil, isHeld: isHeld(place),
-            requests: tenant.worker.store.base.base.counts,
+            requests: tenant.worker.store.base.base.base.counts,
             openNanoseconds: now.nanoseconds(since: tenant.openedAt))
     }
 }

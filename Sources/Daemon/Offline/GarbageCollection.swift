@@ -6,6 +6,7 @@
 
 import ControlPlane
 import Documents
+import Formats
 import HostIO
 import Maintenance
 import ObjectStore
@@ -18,8 +19,8 @@ public struct CollectionOrder: Sendable {
     public var isDryRun = false
     /// Snapshots older than so many seconds go first; nil: none does for its age.
     public var snapshotRetentionSeconds: UInt64?
-    /// The id of a reader, or of the volume of an unfinished export, to give up instead of
-    /// collecting.
+    /// The id of a reader, of a stop, or of the volume of an unfinished export, to give up instead
+    /// of collecting.
     public var abandon: String?
     var retention: Retention
 
@@ -124,6 +125,11 @@ public enum GarbageCollection {
                 "reader \(reader.id): \(reader.node) holds commit \(reader.commit.sequence) of "
                     + "volume \(reader.commit.volume) (\(reader.purpose.rawValue))")
         }
+        for stop in report.stops {
+            lines.append(
+                "stop \(stop.id): \(stop.node) needs \(stop.pack.key), which run \(stop.run) "
+                    + "condemned")
+        }
         for export in report.creating {
             lines.append("unfinished \(export.volume): export \(export.name)")
         }
@@ -133,6 +139,7 @@ public enum GarbageCollection {
             "stored": json(report.stored), "condemned": json(report.condemned),
             "waiting": json(report.waiting), "deleted": json(report.deleted),
             "readers": .array(report.readers.map { .object($0.members) }),
+            "stops": .array(report.stops.map { .object($0.members) }),
             "unfinished": .array(report.creating.map { .object($0.members) }),
         ]
         if let expired { members["expired"] = .array(expired.map { .string($0) }) }
@@ -171,6 +178,10 @@ public enum GarbageCollection {
             line =
                 "abandoned: reader \(reader.id) of \(reader.node), commit "
                 + "\(reader.commit.sequence) of volume \(reader.commit.volume)"
+        case .stop(let stop):
+            kind = "stop"
+            document = stop
+            line = "abandoned: stop \(stop.id) of \(stop.node), pack \(stop.pack.key)"
         case .creation(let export):
             kind = "unfinished"
             document = export
