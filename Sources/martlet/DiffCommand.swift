@@ -138,7 +138,7 @@ enum DiffCalls {
 
     static func end(
         _ path: String, _ stream: HostStream
-    ) throws(BlockDiffError) -> DiffEnd<HostDirectory> {
+    ) throws(ImageFileError) -> DiffEnd<HostDirectory> {
         path == "-" ? .stream(stream) : .file(try ImagePlace(path: path))
     }
 
@@ -161,6 +161,9 @@ enum DiffCalls {
         } catch let error as BlockDiffError {
             meter.end()
             throw error.forUser(what)
+        } catch let error as ImageFileError {
+            meter.end()
+            throw BlockDiffError(error).forUser(what)
         }
     }
 }

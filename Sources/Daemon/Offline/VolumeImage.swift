@@ -5,7 +5,6 @@
 // signals. The store is read, and pinned while it is; the file is there whole or not at all.
 
 import ControlPlane
-import Dispatch
 import Documents
 import Formats
 import Glibc
@@ -55,17 +54,16 @@ public enum VolumeImage {
     ) throws(UserError) -> ExportedImage {
         let what = "cannot export \(order.source.prefix(300))"
         let format = try format(of: order, what)
-        let stop = StopFlag()
-        let signals = watchSignals(stop)
-        defer { signals.forEach { $0.cancel() } }
+        Interrupts.catchFirst()
+        // A broken pipe is an error of the write.
+        signal(SIGPIPE, SIG_IGN)
         var configuration = configuration
         configuration.storage.maxDownloads = Int64(order.threads)
         let store = RetryingStore(
             WriteGuard(
                 base: try OfflineSource.store(configuration, what),
                 isReadOnly: configuration.storage.readonly),
-            clock: clock, random: SystemRandom(),
-            pause: { stop.pause(nanoseconds: $0, clock: clock) })
+            clock: clock, random: SystemRandom(), pause: { pause(nanoseconds: $0) })
         let pool = WorkerPool(threads: order.threads, name: "export")
         defer { pool.stop() }
         var random = SystemRandom()
@@ -77,26 +75,33 @@ public enum VolumeImage {
             source, from: store, as: format, spread: { pool.spread($0, $1) },
             progress: {
                 progress($0.bytes, $0.bytesTotal, clock.now.nanoseconds(since: start))
-                return !stop.isSet
+                return !Interrupts.wasCaught
             })
         do throws(ExportError) {
-            let place = OfflineSource(order.file, verb: "export", configuration: configuration)
-                .place
-            return answer(source, try write(export, order, place, &random))
+            return answer(source, try write(export, order, &random))
         } catch { throw error.userError(what) }
     }
 
+    /// Waits in slices; false as soon as somebody asked to stop.
+    private static func pause(nanoseconds: UInt64) -> Bool {
+        var left = nanoseconds
+        while left > 0, !Interrupts.wasCaught {
+            let slice = min(left, 100_000_000)
+            clock.sleep(nanoseconds: slice)
+            left -= slice
+        }
+        return !Interrupts.wasCaught
+    }
+
     private static func write(
-        _ export: ImageExport<some ObjectStore>, _ order: ExportOrder,
-        _ place: (folder: String, name: String), _ random: inout SystemRandom
+        _ export: ImageExport<some ObjectStore>, _ order: ExportOrder, _ random: inout SystemRandom
     ) throws(ExportError) -> ExportSummary {
         if order.file == "-" { return try export.write(to: HostStream.output) }
-        let directory: HostDirectory
-        do throws(HostIOError) {
-            directory = try HostDirectory.open(path: place.folder, create: false)
-        } catch { throw .output(error) }
-        return try export.write(
-            place.name, in: directory, replaces: order.replaces, token: Token.random(from: &random))
+        let place: ImagePlace<HostDirectory>
+        do throws(ImageFileError) { place = try ImagePlace(path: order.file) } catch {
+            throw ExportError(error)
+        }
+        return try export.write(place, replaces: order.replaces, token: random.next())
     }
 
     private static func format(
@@ -104,31 +109,24 @@ public enum VolumeImage {
     ) throws(UserError) -> ImageFormat {
         let format: ImageFormat =
             order.format == .raw ? .raw : .qcow2(order.compresses ? .zstd : nil)
+        func refusal(_ why: String, _ remedy: String) -> UserError {
+            UserError(.badRequest, what: what, why: why, remedy: remedy)
+        }
+        let name = order.format.rawValue
         if order.compresses, order.format == .raw {
-            throw UserError(
-                .badRequest, what: what, why: "a raw image is not compressed",
-                remedy: "use --format qcow2, or a compressor behind standard output")
+            throw refusal(
+                "a \(name) image is not compressed",
+                "use --format qcow2, or a compressor behind standard output")
         }
         if order.file == "-", !format.isStream {
-            throw UserError(
-                .badRequest, what: what,
-                why: "a \(order.format.rawValue) image is written out of order, which standard "
-                    + "output cannot be", remedy: "name a file, or use --format raw")
+            throw refusal(
+                "a \(name) image is written out of order, which standard output cannot be",
+                "name a file, or use --format raw")
+        }
+        if order.file == "-", HostStream.output.isTerminal {
+            throw refusal("standard output is a terminal", "send it to a file or a pipe")
         }
         return format
-    }
-
-    /// Both signals ask for the end; a broken pipe is an error of the write.
-    private static func watchSignals(_ stop: StopFlag) -> [any DispatchSourceSignal] {
-        signal(SIGPIPE, SIG_IGN)
-        return [SIGINT, SIGTERM].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(
-                signal: number, queue: DispatchQueue.global())
-            source.setEventHandler { stop.set() }
-            source.resume()
-            return source
-        }
     }
 
     /// For people: who holds the pin.

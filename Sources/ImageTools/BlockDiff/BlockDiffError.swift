@@ -114,6 +114,21 @@ public enum BlockDiffError: Error, Equatable, Sendable {
     }
 }
 
+extension BlockDiffError {
+    public init(_ error: ImageFileError) {
+        switch error {
+        case .io(let error): self = .io(error)
+        case .exists(let path): self = .exists(path)
+        case .notRegular(let path): self = .notRegular(path)
+        }
+    }
+}
+
+/// Runs `body` with failures of named files as failures of a diff.
+func named<Value>(_ body: () throws(ImageFileError) -> Value) throws(BlockDiffError) -> Value {
+    do throws(ImageFileError) { return try body() } catch { throw BlockDiffError(error) }
+}
+
 /// Calls on files, with this module's error.
 func io<Value: ~Copyable>(
     _ body: () throws(HostIOError) -> Value

@@ -79,6 +79,24 @@ public struct BlockDiffTool<Storage: ExtentDirectory> {
         return try body(room)
     }
 
+    /// Makes a file that has its name once `body` succeeded and all is durable; else nothing is
+    /// left.
+    private func make(
+        _ place: ImagePlace<Storage>, replacing: Bool, readers: FileReaders,
+        _ body: (Storage.File) throws(BlockDiffError) -> Void
+    ) throws(BlockDiffError) {
+        let made = try named { () throws(ImageFileError) in
+            try OutputFile(place, replaces: replacing, readers: readers, token: token)
+        }
+        do throws(BlockDiffError) {
+            try body(made.file)
+            try named { () throws(ImageFileError) in try made.publish() }
+        } catch {
+            made.discard()
+            throw error
+        }
+    }
+
     // MARK: Create
 
     /// Writes what `target` has that `base` has not. Neither may be written meanwhile: where the
@@ -116,7 +134,7 @@ public struct BlockDiffTool<Storage: ExtentDirectory> {
             switch diff {
             case .stream(let stream): try write(parts, StreamSink(stream: stream), &progress)
             case .file(let place):
-                try place.write(replacing: options.replaces, mode: ours.facts.mode, token: token) {
+                try make(place, replacing: options.replaces, readers: .mode(ours.facts.mode)) {
                     file throws(BlockDiffError) in
                     try write(parts, FileSink(file), &progress)
                 }
@@ -137,7 +155,7 @@ public struct BlockDiffTool<Storage: ExtentDirectory> {
         let path: String
 
         init(_ place: ImagePlace<Storage>) throws(BlockDiffError) {
-            (file, facts) = try place.open()
+            (file, facts) = try named { () throws(ImageFileError) in try place.open() }
             path = place.path
         }
 
@@ -208,7 +226,10 @@ public struct BlockDiffTool<Storage: ExtentDirectory> {
     private static func check(
         _ place: ImagePlace<Storage>, replacing: Bool, others: [Input?]
     ) throws(BlockDiffError) {
-        guard let found = try place.check(replacing: replacing) else { return }
+        let found = try named { () throws(ImageFileError) in
+            try place.check(replacing: replacing)
+        }
+        guard let found else { return }
         for other in others where other?.facts.inode == found.inode {
             guard other?.facts.device != found.device else { throw .sameFile(place.path) }
         }
@@ -233,8 +254,9 @@ public struct BlockDiffTool<Storage: ExtentDirectory> {
                     }
                 }
                 var summary = DiffSummary(head: head, rangeCount: 0, changedBytes: 0)
-                try target.write(
-                    replacing: options.replaces, mode: input?.facts.mode, token: token
+                try make(
+                    target, replacing: options.replaces,
+                    readers: input.map { .mode($0.facts.mode) } ?? .user
                 ) { file throws(BlockDiffError) in
                     let applier = DiffApplier(
                         file: file, base: input?.file, basePath: input?.path ?? "", head: head,
@@ -276,8 +298,7 @@ public struct BlockDiffTool<Storage: ExtentDirectory> {
         switch diff {
         case .stream(let stream): return try check(StreamSource(stream))
         case .file(let place):
-            let (file, _) = try place.open()
-            return try check(try FileSource(file, name: place.path))
+            return try check(try FileSource(try Input(place).file, name: place.path))
         }
     }
 
@@ -303,8 +324,7 @@ public struct BlockDiffTool<Storage: ExtentDirectory> {
         switch diff {
         case .stream(let stream): try view(StreamSource(stream), head, range)
         case .file(let place):
-            let (file, _) = try place.open()
-            try view(try FileSource(file, name: place.path), head, range)
+            try view(try FileSource(try Input(place).file, name: place.path), head, range)
         }
     }
 

@@ -17,8 +17,7 @@ enum DiffDigest {
         _ progress: inout DiffProgress
     ) throws(BlockDiffError) -> Hash128 {
         precondition(room.count >= Int(pieceBytes))
-        var digest = BLAKE3(domain: .image)
-        digest.update(integer: size)
+        var digest = ContentDigest(size: size)
         var data = DataCursor(file)
         var place: UInt64 = 0
         while place < size, let next = try data.next(from: place), next.lowerBound < size {
@@ -27,14 +26,26 @@ enum DiffDigest {
             let piece = UnsafeMutableRawBufferPointer(rebasing: room[..<count])
             let read = try io { () throws(HostIOError) in try file.read(at: start, into: piece) }
             guard read == count else { throw .changed(path) }
-            if !Blocks.areZero(UnsafeRawBufferPointer(piece)) {
-                digest.update(integer: start / pieceBytes)
-                digest.update(BLAKE3.hash(UnsafeRawBufferPointer(piece), domain: .imagePiece))
-            }
+            digest.add(start / pieceBytes, UnsafeRawBufferPointer(piece))
             try progress.advance(start + UInt64(count) - place)
             place = start + UInt64(count)
         }
         try progress.advance(size - min(place, size))
         return digest.finish()
     }
+}
+
+/// The digest as pieces come, those that hold data ascending.
+struct ContentDigest: ~Copyable {
+    private var digest = BLAKE3(domain: .image)
+
+    init(size: UInt64) { digest.update(integer: size) }
+
+    mutating func add(_ number: UInt64, _ piece: UnsafeRawBufferPointer) {
+        guard !Blocks.areZero(piece) else { return }
+        digest.update(integer: number)
+        digest.update(BLAKE3.hash(piece, domain: .imagePiece))
+    }
+
+    consuming func finish() -> Hash128 { digest.finish() }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Where the bytes of a diff come from and go to: a file or a pipe, in order.
+// Where the bytes of a diff come from: a file or a pipe, in order.
 
 import Formats
 import HostIO
@@ -80,72 +80,14 @@ struct StreamSource: DiffSource {
     }
 }
 
-/// Takes the bytes of a diff, in order.
-protocol DiffSink {
-    mutating func write(_ bytes: UnsafeRawBufferPointer) throws(BlockDiffError)
-    mutating func writeZeros(_ count: UInt64) throws(BlockDiffError)
-    /// After the last byte.
-    mutating func finish() throws(BlockDiffError)
-}
-
-/// Writes a new file. Zeros become holes where whole blocks of the file have nothing else.
-struct FileSink<File: ExtentFile>: DiffSink {
-    let file: File
-    private(set) var offset: UInt64 = 0
-
-    init(_ file: File) { self.file = file }
-
-    mutating func write(_ bytes: UnsafeRawBufferPointer) throws(BlockDiffError) {
-        try Runs.forEach(of: bytes, at: offset) {
-            (run, place, isZero) throws(BlockDiffError) in
-            guard !isZero else { return }
-            try io { () throws(HostIOError) in try file.write(at: place, run) }
-        }
-        offset += UInt64(bytes.count)
-    }
-
-    mutating func writeZeros(_ count: UInt64) throws(BlockDiffError) { offset += count }
-
-    mutating func finish() throws(BlockDiffError) {
-        let size = offset
-        try io { () throws(HostIOError) in try file.resize(size) }
-    }
-}
-
-struct StreamSink: DiffSink {
-    let stream: HostStream
-
-    mutating func write(_ bytes: UnsafeRawBufferPointer) throws(BlockDiffError) {
-        do throws(HostIOError) { try stream.write(bytes) } catch { throw .stream(error) }
-    }
-
-    mutating func writeZeros(_ count: UInt64) throws(BlockDiffError) {
-        let zeros = [UInt8](repeating: 0, count: Int(min(count, 1 << 20)))
-        var left = count
-        while left > 0 {
-            let part = Int(min(left, UInt64(zeros.count)))
-            var failure: BlockDiffError?
-            zeros.withUnsafeBytes {
-                do throws(BlockDiffError) {
-                    try write(UnsafeRawBufferPointer(rebasing: $0[..<part]))
-                } catch { failure = error }
-            }
-            if let failure { throw failure }
-            left -= UInt64(part)
-        }
-    }
-
-    mutating func finish() throws(BlockDiffError) {}
-}
-
 /// Bytes in runs of whole blocks that are all zeros, or not.
 enum Runs {
     private static let blockBytes: UInt64 = 4096
 
-    static func forEach(
+    static func forEach<Failure: Error>(
         of bytes: UnsafeRawBufferPointer, at place: UInt64,
-        _ body: (UnsafeRawBufferPointer, UInt64, _ isZero: Bool) throws(BlockDiffError) -> Void
-    ) throws(BlockDiffError) {
+        _ body: (UnsafeRawBufferPointer, UInt64, _ isZero: Bool) throws(Failure) -> Void
+    ) throws(Failure) {
         var start = 0
         var wasZero = false
         var offset = 0

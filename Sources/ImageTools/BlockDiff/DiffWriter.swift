@@ -24,22 +24,23 @@ struct DiffWriter<File: ExtentFile, Sink: DiffSink> {
         let ranges = changed.plain
         let lead = BlockDiffLead(
             targetBytes: targetBytes, baseBytes: baseBytes, rangeCount: UInt64(ranges.count))
-        try write(lead.encode(ranges: ranges))
+        try put { sink throws(HostIOError) in try sink.write(lead.encode(ranges: ranges)) }
         for range in changed.ranges {
             guard range.kind == .data else {
-                try sink.writeZeros(range.length)
+                try put { sink throws(HostIOError) in try sink.writeZeros(range.length) }
                 try progress.advance(range.length)
                 continue
             }
             var place = range.offset
             while place < range.end {
                 let count = Int(min(UInt64(pieceBytes), range.end - place))
-                try sink.write(try read(at: place, count))
+                let bytes = try read(at: place, count)
+                try put { sink throws(HostIOError) in try sink.write(bytes) }
                 try progress.advance(UInt64(count))
                 place += UInt64(count)
             }
         }
-        try sink.finish()
+        try put { sink throws(HostIOError) in try sink.finish() }
     }
 
     mutating func writeV2(
@@ -49,7 +50,7 @@ struct DiffWriter<File: ExtentFile, Sink: DiffSink> {
         let header = BlockDiffHeader(
             targetBytes: targetBytes, baseBytes: baseBytes, baseDigest: baseDigest,
             targetDigest: targetDigest, pieceCount: Self.pieceCount(of: changed))
-        try write(header.encode())
+        try put { sink throws(HostIOError) in try sink.write(header.encode()) }
         let seed = header.seed
         var number: UInt64 = 0
         for range in changed.ranges {
@@ -66,7 +67,7 @@ struct DiffWriter<File: ExtentFile, Sink: DiffSink> {
             }
         }
         precondition(number == header.pieceCount, "the header counts the pieces")
-        try sink.finish()
+        try put { sink throws(HostIOError) in try sink.finish() }
     }
 
     static func pieceCount(of changed: ChangedRanges) -> UInt64 {
@@ -84,25 +85,17 @@ struct DiffWriter<File: ExtentFile, Sink: DiffSink> {
             let piece = BlockDiffPiece(
                 kind, range, codec: nil, stored: UnsafeRawBufferPointer(start: nil, count: 0),
                 seed: seed, number: number)
-            return try write(piece.encode())
+            return try put { sink throws(HostIOError) in try sink.write(piece.encode()) }
         }
         let raw = try read(at: range.offset, Int(range.length))
-        var stored = raw
-        var used = Codec.raw
-        if codec != .raw {
-            // What does not shrink by a sixteenth stays as it is.
-            let limit = raw.count - raw.count / 16 - 1
-            let space = UnsafeMutableRawBufferPointer(
-                rebasing: room[pieceBytes..<pieceBytes + max(0, limit)])
-            if let count = Compression.compress(raw, into: space, codec: codec) {
-                stored = UnsafeRawBufferPointer(rebasing: space[..<count])
-                used = codec
-            }
-        }
+        let space = UnsafeMutableRawBufferPointer(rebasing: room[pieceBytes...])
+        let (stored, used) = StoredPiece.stored(raw, codec, space)
         let piece = BlockDiffPiece(
             .data, range, codec: used, stored: stored, seed: seed, number: number)
-        try write(piece.encode())
-        try sink.write(stored)
+        try put { sink throws(HostIOError) in
+            try sink.write(piece.encode())
+            try sink.write(stored)
+        }
     }
 
     private mutating func read(
@@ -114,11 +107,27 @@ struct DiffWriter<File: ExtentFile, Sink: DiffSink> {
         return UnsafeRawBufferPointer(piece)
     }
 
-    private mutating func write(_ bytes: [UInt8]) throws(BlockDiffError) {
-        var failure: BlockDiffError?
-        bytes.withUnsafeBytes {
-            do throws(BlockDiffError) { try sink.write($0) } catch { failure = error }
+    private mutating func put(
+        _ body: (inout Sink) throws(HostIOError) -> Void
+    ) throws(BlockDiffError) {
+        do throws(HostIOError) { try body(&sink) } catch {
+            throw Sink.isStream ? .stream(error) : .io(error)
         }
-        if let failure { throw failure }
+    }
+}
+
+/// How the data of a piece of version 2 is stored.
+enum StoredPiece {
+    /// The bytes, compressed into `space` unless that does not shrink them by a sixteenth.
+    static func stored(
+        _ raw: UnsafeRawBufferPointer, _ codec: Codec, _ space: UnsafeMutableRawBufferPointer
+    ) -> (bytes: UnsafeRawBufferPointer, codec: Codec) {
+        let limit = raw.count - raw.count / 16 - 1
+        guard codec != .raw, limit > 0 else { return (raw, .raw) }
+        let room = UnsafeMutableRawBufferPointer(rebasing: space[..<limit])
+        guard let count = Compression.compress(raw, into: room, codec: codec) else {
+            return (raw, .raw)
+        }
+        return (UnsafeRawBufferPointer(rebasing: room[..<count]), codec)
     }
 }

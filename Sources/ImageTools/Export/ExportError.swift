@@ -18,6 +18,8 @@ public enum ExportError: Error, Equatable, Sendable {
     case output(HostIOError)
     /// The name is taken.
     case exists(path: String)
+    /// What has the name is no file that could be replaced.
+    case notRegular(path: String)
     /// Somebody asked to stop.
     case stopped
     /// The two commits have blocks of different sizes.
@@ -44,6 +46,10 @@ public enum ExportError: Error, Equatable, Sendable {
             UserError(
                 .conflict, what: what, why: "\(path) exists",
                 remedy: "choose another name, or replace it with --force")
+        case .notRegular(let path):
+            UserError(
+                .badRequest, what: what, why: "\(path) is not a regular file",
+                remedy: "name a file, or - for standard output")
         case .stopped:
             UserError(
                 .failed, what: what, why: "it was interrupted",
@@ -53,6 +59,16 @@ public enum ExportError: Error, Equatable, Sendable {
                 .badRequest, what: what,
                 why: "the two commits have blocks of \(target) and of \(base) bytes",
                 remedy: "export both as raw files, and compare those with martlet diff create")
+        }
+    }
+}
+
+extension ExportError {
+    public init(_ error: ImageFileError) {
+        switch error {
+        case .io(let error): self = .output(error)
+        case .exists(let path): self = .exists(path: path)
+        case .notRegular(let path): self = .notRegular(path: path)
         }
     }
 }

@@ -44,15 +44,19 @@ public struct ImageExport<Store: ObjectStore> {
         report = progress
     }
 
-    /// Writes a file that is whole and durable on return. If it throws, nothing is there that was
-    /// not before. `token` names the temporary file.
-    public func write<Storage: StorageDirectory>(
-        _ name: String, in directory: Storage, replaces: Bool, token: Token
+    /// Writes a file that is whole and durable on return, and its owner's alone unless it replaces
+    /// one. If it throws, nothing is there that was not before. `token` is a random number, for the
+    /// temporary name.
+    public func write<Storage: ExtentDirectory>(
+        _ place: ImagePlace<Storage>, replaces: Bool, token: UInt64
     ) throws(ExportError) -> ExportSummary {
-        let made = try OutputFile(name, in: directory, replaces: replaces, token: token)
+        let made: OutputFile<Storage>
+        do throws(ImageFileError) {
+            made = try OutputFile(place, replaces: replaces, readers: .owner, token: token)
+        } catch { throw ExportError(error) }
         do throws(ExportError) {
             let summary = try fill(made.file)
-            try made.publish()
+            do throws(ImageFileError) { try made.publish() } catch { throw ExportError(error) }
             return summary
         } catch {
             made.discard()

@@ -5,18 +5,10 @@
 // whether the volume has a hole there or zeros by content; in a stream it is zeros.
 
 import Committer
-public import HostIO
+import HostIO
 import Primitives
 import Synchronization
 import VolumeMap
-
-/// Somewhere to write in order that cannot be read or sought.
-public protocol ByteStream: Sendable {
-    /// Writes all of it, however long that takes.
-    func write(_ bytes: UnsafeRawBufferPointer) throws(HostIOError)
-}
-
-extension HostStream: ByteStream {}
 
 /// Fills a fresh, empty file, on as many threads as the spread gives.
 final class RawFile<File: BlockFile>: ImageSink {

@@ -111,7 +111,7 @@ struct RefusalTests {
         #expect(diffError { try rig.create("new", "pipe", base: nil) } == .notRegular("pipe"))
         #expect(try rig.directory.list() == ["base", "diff", "link", "pipe"])
         for path in ["", "/", "a/", ".", "x/.."] {
-            #expect(diffError { _ = try ImagePlace<HostDirectory>(path: path) } != nil)
+            #expect(throws: ImageFileError.self) { _ = try ImagePlace<HostDirectory>(path: path) }
         }
         #expect(try ImagePlace<HostDirectory>(path: scratch.path + "/base").name == "base")
     }
@@ -188,7 +188,7 @@ struct RefusalTests {
             #expect(diffError { try rig.apply(name + " and more", "new", base: "base") } != nil)
             #expect(diffError { _ = try rig.ranges(name + " and more") } != nil)
         }
-        #expect(try rig.directory.list().allSatisfy { !$0.hasSuffix(".tmp") })
+        #expect(try rig.directory.list().allSatisfy { !$0.hasSuffix(".part") })
     }
 
     @Test("every damaged bit of version 2 is found before the target has its name")
@@ -277,7 +277,7 @@ struct RefusalTests {
                     let isDone = try now.contains("new") && rig.bytes("new").count > 3
                     // A failed sync of the directory comes after the name.
                     #expect(now == names || isDone, "operation \(number), \(now)")
-                    #expect(now.allSatisfy { !$0.hasSuffix(".tmp") }, "operation \(number)")
+                    #expect(now.allSatisfy { !$0.hasSuffix(".part") }, "operation \(number)")
                     if isDone { expectEqualBytes(try rig.bytes("new"), try rig.bytes("target")) }
                     number += 1
                 }

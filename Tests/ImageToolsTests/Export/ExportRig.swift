@@ -80,6 +80,18 @@ extension StorageDirectory {
     }
 }
 
+extension ImageExport {
+    /// Writes a file of a directory.
+    @discardableResult
+    func write<Storage: ExtentDirectory>(
+        _ name: String, in directory: Storage, replaces: Bool, token: Token
+    ) throws(ExportError) -> ExportSummary {
+        try write(
+            ImagePlace(directory: directory, name: name, path: directory.path + "/" + name),
+            replaces: replaces, token: token.low)
+    }
+}
+
 /// What an export told, in order.
 final class ToldBlocks: ImageSink, @unchecked Sendable {
     // Confined: calls come one after another.

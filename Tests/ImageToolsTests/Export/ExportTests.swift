@@ -158,6 +158,71 @@ struct ExportTests {
         #expect(try root.list() == ["image"])
     }
 
+    @Test("a link, a pipe, a directory or a device of the name stays, also where it is to go")
+    func notFiles() throws {
+        let repository = try SmallRepository.built()
+        let key = try #require(try repository.history(of: "prod").last)
+        let scratch = try ScratchDirectory()
+        let folder = try HostDirectory.open(path: scratch.path, create: false)
+        #expect(symlink("/dev/null", scratch.path + "/link") == 0)
+        #expect(symlink("nowhere", scratch.path + "/dangling") == 0)
+        #expect(mkfifo(scratch.path + "/pipe", 0o600) == 0)
+        #expect(mkdir(scratch.path + "/folder", 0o700) == 0)
+        let names = try folder.list()
+        let export = ImageExport(try repository.source(key), from: repository.store, as: .raw)
+        for replaces in [false, true] {
+            for name in names {
+                let failure = exportFailure { () throws(ExportError) in
+                    try export.write(name, in: folder, replaces: replaces, token: token)
+                }
+                #expect(failure == .notRegular(path: scratch.path + "/" + name))
+                #expect(failure?.userError("").kind == .badRequest)
+            }
+            let device = exportFailure { () throws(ExportError) in
+                let root = try output { () throws(HostIOError) in
+                    try HostDirectory.open(path: "/dev", create: false)
+                }
+                try export.write("null", in: root, replaces: replaces, token: token)
+            }
+            #expect(device == .notRegular(path: "/dev/null"))
+        }
+        #expect(try folder.list() == names)
+    }
+
+    @Test("a file that comes to be a link while the export runs is not replaced")
+    func linkedMeanwhile() throws {
+        let repository = try SmallRepository.built()
+        let key = try #require(try repository.history(of: "prod").last)
+        let scratch = try ScratchDirectory()
+        let folder = try HostDirectory.open(path: scratch.path, create: false)
+        _ = try folder.create("image")
+        let failure = exportFailure { () throws(ExportError) in
+            try ImageExport(
+                try source(key, repository), from: repository.store, as: .raw,
+                progress: { _ in
+                    try? folder.remove("image")
+                    return symlink("nowhere", scratch.path + "/image") == 0 || errno == EEXIST
+                }
+            ).write("image", in: folder, replaces: true, token: token)
+        }
+        #expect(failure == .notRegular(path: scratch.path + "/image"))
+        #expect(try folder.list() == ["image"])
+    }
+
+    @Test("a new file is its owner's alone, and one that replaces another is as that was")
+    func permissions() throws {
+        let repository = try SmallRepository.built()
+        let key = try #require(try repository.history(of: "prod").last)
+        let scratch = try ScratchDirectory()
+        let folder = try HostDirectory.open(path: scratch.path, create: false)
+        let export = ImageExport(try repository.source(key), from: repository.store, as: .raw)
+        try export.write("image", in: folder, replaces: false, token: token)
+        #expect(try folder.facts(of: "image")?.mode == 0o600)
+        try folder.open("image", writable: true).setMode(0o644)
+        try export.write("image", in: folder, replaces: true, token: token)
+        #expect(try folder.facts(of: "image")?.mode == 0o644)
+    }
+
     @Test("a name that is taken while the export runs is kept")
     func takenMeanwhile() throws {
         let repository = try SmallRepository.built()
