@@ -17,7 +17,7 @@ enum DiffDigest {
         _ progress: inout DiffProgress
     ) throws(BlockDiffError) -> Hash128 {
         precondition(room.count >= Int(pieceBytes))
-        var digest = ContentDigest(size: size)
+        var digest = ImageDigest(size: size)
         var data = DataCursor(file)
         var place: UInt64 = 0
         while place < size, let next = try data.next(from: place), next.lowerBound < size {
@@ -36,7 +36,7 @@ enum DiffDigest {
 }
 
 /// The digest as pieces come, those that hold data ascending.
-struct ContentDigest: ~Copyable {
+struct ImageDigest: ~Copyable {
     private var digest = BLAKE3(domain: .image)
 
     init(size: UInt64) { digest.update(integer: size) }

@@ -22,6 +22,8 @@ struct ImageBlock {
     let content: UnsafeRawBufferPointer?
     /// Bytes of the block inside the image.
     let byteCount: Int
+    /// The block is not there: those that are told are zeros that take no space.
+    var isHole = false
 
     /// Runs of told bytes, ascending, as offsets in the block.
     func forEachRun<Failure: Error>(
@@ -175,7 +177,8 @@ final class ContentWindow: @unchecked Sendable {
             var told = demand.grains
             guard place.slot >= 0 else {
                 return ImageBlock(
-                    offset: offset, grains: told, content: nil, byteCount: byteCount)
+                    offset: offset, grains: told, content: nil, byteCount: byteCount,
+                    isHole: demand.frames.isEmpty)
             }
             let content = UnsafeRawBufferPointer(bytes(of: place.slot))
             if place.olderSlot >= 0 {

@@ -22,6 +22,8 @@ public enum ExportError: Error, Equatable, Sendable {
     case notRegular(path: String)
     /// Somebody asked to stop.
     case stopped
+    /// A difference with more ranges than version 1 of its format is written with.
+    case tooManyRanges(limit: Int)
     /// The two commits have blocks of different sizes.
     case blockSizes(target: Int, base: Int)
 
@@ -50,6 +52,10 @@ public enum ExportError: Error, Equatable, Sendable {
             UserError(
                 .badRequest, what: what, why: "\(path) is not a regular file",
                 remedy: "name a file, or - for standard output")
+        case .tooManyRanges(let limit):
+            UserError(
+                .failed, what: what, why: "the difference has more than \(limit) ranges",
+                remedy: "use version 2 of the format, --format bdiff-v2, which has no such limit")
         case .stopped:
             UserError(
                 .failed, what: what, why: "it was interrupted",

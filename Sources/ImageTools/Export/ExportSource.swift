@@ -5,7 +5,7 @@
 // read.
 
 import ControlPlane
-import Documents
+public import Documents
 public import Formats
 public import ObjectStore
 public import Primitives
@@ -33,11 +33,15 @@ public struct ExportSources<Store: ObjectStore> {
     /// `host` is for people, who see it with the pin. A daemon removes pins of its own node's name
     /// when it starts: those of tools have another.
     public init(store: Store, host: String, what: String) {
+        self.init(store: store, node: RefName("export-\(host)"), what: what)
+    }
+
+    /// `node` is who pins, for a daemon: itself. Nil, where a name is none: a tool without one.
+    public init(store: Store, node: RefName?, what: String) {
         let refs = RefStore(store: store, what: what)
         self.refs = refs
         self.what = what
-        let node = RefName("export-\(host)") ?? RefName("export")
-        guard let node else { preconditionFailure("a valid name") }
+        guard let node = node ?? RefName("export") else { preconditionFailure("a valid name") }
         pins = ReaderPins(refs: refs, node: node)
     }
 

@@ -14,13 +14,22 @@ public import VolumeMap
 public enum ImageFormat: Equatable, Sendable {
     case raw
     case qcow2(QcowCompression?)
+    /// What differs from another commit; without one, what is not zeros.
+    case blockDiff(BlockDiffForm)
+}
+
+/// How a block diff of volumes is written.
+public enum BlockDiffForm: Equatable, Sendable {
+    case v1
+    /// With digests both disks are read in full, and not only what changed.
+    case v2(Codec, hasDigests: Bool)
 }
 
 /// What came out.
 public struct ExportSummary: Equatable, Sendable {
     /// Bytes of the disk.
     public let size: UInt64
-    /// Bytes of its blocks that hold data.
+    /// Bytes of its blocks that hold data; of a block diff, bytes that it tells.
     public let dataBytes: UInt64
 }
 
@@ -37,6 +46,7 @@ public struct ImageExport<Store: ObjectStore> {
         spread: @escaping FetchSpread = oneByOne,
         progress: @escaping ExportProgressReport = { _ in true }
     ) {
+        precondition(source.base == nil || format.isDifference, "an image stands alone")
         self.source = source
         self.store = store
         self.format = format
@@ -80,6 +90,7 @@ public struct ImageExport<Store: ObjectStore> {
                 spread: spread)
             try reader.run(into: sink, report)
             try sink.finish()
+        case .blockDiff(let form): return try diff(form, reader, FileSink(file))
         }
         return try summary(reader)
     }
@@ -89,10 +100,38 @@ public struct ImageExport<Store: ObjectStore> {
     public func write(to stream: some ByteStream) throws(ExportError) -> ExportSummary {
         precondition(format.isStream, "the format is written out of order")
         let reader = try reader()
+        if case .blockDiff(let form) = format {
+            return try diff(form, reader, StreamSink(stream: stream))
+        }
         let sink = RawStream(stream)
         try reader.run(into: sink, report)
         try sink.finish(size: source.commit.size)
         return try summary(reader)
+    }
+
+    private func diff(
+        _ form: BlockDiffForm, _ reader: ImageReader<Store>, _ sink: some DiffSink
+    ) throws(ExportError) -> ExportSummary {
+        let diff = VolumeDiff(
+            reader, targetBytes: source.commit.size.rawValue,
+            baseBytes: source.base?.size.rawValue ?? 0, report)
+        let told: UInt64
+        switch form {
+        case .v1: told = try diff.writeV1(sink)
+        case .v2(let codec, let hasDigests):
+            let target = try hasDigests ? digest(of: source.commit) : nil
+            var base: Hash128?
+            if hasDigests, let older = source.base { base = try digest(of: older) }
+            told = try diff.writeV2(sink, codec: codec, targetDigest: target, baseDigest: base)
+        }
+        return ExportSummary(size: source.commit.size.rawValue, dataBytes: told)
+    }
+
+    private func digest(of commit: Commit) throws(ExportError) -> Hash128 {
+        let sink = DigestSink(size: commit.size.rawValue)
+        try ImageReader(store: store, target: commit, base: nil, spread: spread)
+            .run(into: sink) { report(ExportProgress(bytes: 0, bytesTotal: $0.bytesTotal)) }
+        return sink.finish()
     }
 
     private func reader() throws(ExportError) -> ImageReader<Store> {
@@ -106,5 +145,12 @@ public struct ImageExport<Store: ObjectStore> {
 
 extension ImageFormat {
     /// It can be written from its beginning to its end.
-    public var isStream: Bool { self == .raw }
+    public var isStream: Bool {
+        if case .qcow2 = self { false } else { true }
+    }
+
+    /// It can say what changed since another commit.
+    public var isDifference: Bool {
+        if case .blockDiff = self { true } else { false }
+    }
 }
