@@ -9,6 +9,8 @@ struct AdminCall {
     let parameters: [String]
     /// Query keys that were `true`.
     let flags: Set<String>
+    /// Query keys that have a number.
+    let numbers: [String: UInt64]
     let body: [UInt8]
 
     /// The export's name.
@@ -28,6 +30,22 @@ struct AdminCall {
                 why: "it is not a sequence number", remedy: "see the list of snapshots")
         }
         return sequence
+    }
+
+    /// Which difference is asked for, and how it is to be written.
+    func diffRequest() throws(UserError) -> DiffRequest {
+        let version = numbers["version"] ?? 1
+        guard version == 1 || version == 2 else {
+            throw UserError(
+                .badRequest, what: "cannot take the query", why: "version is \(version)",
+                remedy: "send version=1 or version=2")
+        }
+        for (key, number) in numbers where number == 0 {
+            throw UserError(
+                .badRequest, what: "cannot take the query", why: "\(key) is 0",
+                remedy: "commits are numbered from 1")
+        }
+        return DiffRequest(from: numbers["from"], to: numbers["to"], version: Int(version))
     }
 
     /// The body's one optional field `tag`.

@@ -30,6 +30,8 @@ public struct AdminResponse: Equatable, Sendable {
     /// For 405: the methods that would do.
     public var allow: String?
     public var body: [UInt8]
+    /// In place of `body`.
+    public var stream: StreamedBody?
 
     init(status: Int = 200, body: [UInt8] = []) {
         self.status = status
@@ -73,9 +75,10 @@ public struct AdminHandler: Sendable {
         case .found(let route, let parameters):
             if case .notBuilt(let feature) = route.action { throw .notBuilt(feature) }
             do throws(UserError) {
+                let query = try PathText.query(
+                    request.query, flags: route.flags, numbers: route.numbers)
                 let call = AdminCall(
-                    parameters: parameters,
-                    flags: try PathText.flags(request.query, known: route.flags),
+                    parameters: parameters, flags: query.flags, numbers: query.numbers,
                     body: request.body)
                 return try await perform(route.action, call)
             } catch {
@@ -93,6 +96,13 @@ public struct AdminHandler: Sendable {
         case .drain, .snapshot, .snapshots, .deleteSnapshot, .tag, .tags, .rollback:
             return try await performOnHistory(action, call)
         case .status: return json(try await service.status(try call.name))
+        case .diff:
+            let diff = try await service.diff(try call.name, try call.diffRequest())
+            // What cannot be told at all fails here, where it is an answer like others.
+            var response = AdminResponse()
+            response.contentType = "application/octet-stream"
+            response.stream = StreamedBody(first: try await diff.next() ?? [], rest: diff)
+            return response
         case .exportMetrics:
             return AdminResponse(
                 body: AdminJSON.encode(MetricTable(try await service.metrics(try call.name))))

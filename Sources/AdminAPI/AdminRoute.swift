@@ -9,7 +9,7 @@ enum AdminAction: Equatable, Sendable {
     case listExports, putExport, getExport, deleteExport
     case drain, snapshot, snapshots, deleteSnapshot, tag, tags
     case promote, rollback, open, acknowledge
-    case status, exportMetrics, manifest
+    case status, exportMetrics, manifest, diff
     case health, ready, metrics
     /// Known, and part of a later feature.
     case notBuilt(String)
@@ -22,12 +22,18 @@ struct AdminRoute: Sendable {
     let action: AdminAction
     /// Query keys that it knows; each is `true` or `false`.
     let flags: [String]
+    /// Query keys that it knows whose value is a number.
+    let numbers: [String]
 
-    init(_ method: String, _ path: String, _ action: AdminAction, flags: [String] = []) {
+    init(
+        _ method: String, _ path: String, _ action: AdminAction, flags: [String] = [],
+        numbers: [String] = []
+    ) {
         self.method = method
         pattern = path.split(separator: "/").map(String.init)
         self.action = action
         self.flags = flags
+        self.numbers = numbers
     }
 
     static let table: [AdminRoute] = [
@@ -46,7 +52,7 @@ struct AdminRoute: Sendable {
         AdminRoute("POST", "/api/exports/*/acknowledge", .acknowledge),
         AdminRoute("POST", "/api/exports/*/compact", .notBuilt("compact")),
         AdminRoute("POST", "/api/exports/*/cache/reset", .notBuilt("cache/reset")),
-        AdminRoute("GET", "/api/exports/*/diff", .notBuilt("diff")),
+        AdminRoute("GET", "/api/exports/*/diff", .diff, numbers: ["from", "to", "version"]),
         AdminRoute("GET", "/api/exports/*/status", .status),
         AdminRoute("GET", "/api/exports/*/metrics", .exportMetrics),
         AdminRoute("HEAD", "/api/manifests/*/*", .manifest),

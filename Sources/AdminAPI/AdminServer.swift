@@ -77,11 +77,27 @@ private struct AdminResponder: HTTPResponder {
         headers[.contentType] = response.contentType
         if let etag = response.etag { headers[.eTag] = "\"\(etag)\"" }
         if let allow = response.allow { headers[.allow] = allow }
-        headers[.contentLength] = String(response.body.count)
         let isHead = request.method == .head
+        if let stream = response.stream {
+            return Response(
+                status: HTTPResponse.Status(code: response.status), headers: headers,
+                body: isHead ? ResponseBody() : Self.body(of: stream))
+        }
+        headers[.contentLength] = String(response.body.count)
         return Response(
             status: HTTPResponse.Status(code: response.status), headers: headers,
             body: isHead
                 ? ResponseBody() : ResponseBody(byteBuffer: ByteBuffer(bytes: response.body)))
+    }
+
+    /// A failure in the middle ends the connection: the client sees that the end is missing.
+    private static func body(of stream: StreamedBody) -> ResponseBody {
+        ResponseBody { writer in
+            try await writer.write(ByteBuffer(bytes: stream.first))
+            while let bytes = try await stream.rest.next() {
+                try await writer.write(ByteBuffer(bytes: bytes))
+            }
+            try await writer.finish(nil)
+        }
     }
 }

@@ -30,6 +30,11 @@ public protocol AdminService: Sendable {
     func open(_ name: String, force: Bool) async throws(UserError) -> ExportReply
     func acknowledge(_ name: String) async throws(UserError)
 
+    /// The bytes of a block diff. What is refused may be so only when they are asked for.
+    func diff(
+        _ name: String, _ request: DiffRequest
+    ) async throws(UserError) -> any AdminStream
+
     func status(_ name: String) async throws(UserError) -> StatusReply
     func metrics(_ name: String) async throws(UserError) -> [String: UInt64]
     /// The token of `bases/NAME`, `tags/NAME`, `snapshots/NAME@SEQ` or `exports/NAME`, from the

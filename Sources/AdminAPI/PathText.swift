@@ -17,29 +17,41 @@ enum PathText {
         return list
     }
 
-    /// The keys whose value is `true`; refuses others than `known` and other values.
-    static func flags(_ query: String, known: [String]) throws(UserError) -> Set<String> {
+    /// The keys of `known` whose value is `true`, and the values of `numbers`; refuses other keys
+    /// and other values.
+    static func query(
+        _ query: String, flags known: [String], numbers: [String]
+    ) throws(UserError) -> (flags: Set<String>, numbers: [String: UInt64]) {
         var flags: Set<String> = []
+        var values: [String: UInt64] = [:]
         var seen: Set<String> = []
         for pair in query.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let key = parts.first.map(String.init) ?? ""
-            guard known.contains(key) else {
+            guard known.contains(key) || numbers.contains(key) else {
+                let all = known + numbers
                 throw refusal(
                     "unknown key \(key.prefix(64))",
-                    remedy: known.isEmpty
-                        ? "send none" : "known are " + known.joined(separator: ", "))
+                    remedy: all.isEmpty ? "send none" : "known are " + all.joined(separator: ", "))
             }
             guard seen.insert(key).inserted else {
                 throw refusal("\(key) is there twice", remedy: "send it once")
             }
-            switch parts.count == 2 ? parts[1] : "" {
+            let value = parts.count == 2 ? parts[1] : ""
+            if numbers.contains(key) {
+                guard let number = UInt64(value) else {
+                    throw refusal("\(key) is not a number", remedy: "send \(key)=NUMBER")
+                }
+                values[key] = number
+                continue
+            }
+            switch value {
             case "true": flags.insert(key)
             case "false": break
             default: throw refusal("\(key) is neither true nor false", remedy: "send \(key)=true")
             }
         }
-        return flags
+        return (flags, values)
     }
 
     private static func refusal(_ why: String, remedy: String) -> UserError {

@@ -18,6 +18,7 @@ struct AdminBridge: AdminService {
     let hands: Hands
     let health: Health
     let gauges: Gauges
+    let stop: StopFlag
 
     /// Runs a blocking call on a control thread.
     private func run<Value: Sendable>(
@@ -37,7 +38,7 @@ struct AdminBridge: AdminService {
         return try result.get()
     }
 
-    private static var busy: UserError {
+    static var busy: UserError {
         UserError(
             .storeAway, what: "cannot take the request", why: "too many wait, or the daemon stops",
             remedy: "try again later")

@@ -89,7 +89,7 @@ public final class Daemon: Sendable {
     var bridge: AdminBridge {
         AdminBridge(
             control: control, host: host, hands: hands, health: health,
-            gauges: Gauges(host: host, collection: collection))
+            gauges: Gauges(host: host, collection: collection), stop: stopFlag)
     }
 
     // MARK: Start

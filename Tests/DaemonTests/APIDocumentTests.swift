@@ -36,6 +36,7 @@ struct APIDocumentTests {
             }
             let found = try #require(section, "\(route.method) \(path)")
             #expect(found.contains("\napi ") || found.contains("\ncurl "), "\(path)")
+            for key in route.numbers { #expect(found.contains(key + "="), "\(path)") }
             for flag in route.flags { #expect(found.contains(flag + "=true"), "\(path)") }
         }
     }

@@ -313,6 +313,42 @@ struct AdminRefusalTests {
         #expect(response.error?.code == "method_not_allowed")
     }
 
+    @Test("a difference comes as a stream that begins when there is something to send")
+    func diff() async throws {
+        for (query, call) in [
+            ("?from=5&to=7", "from=5 to=7 version=1"), ("", "from=- to=- version=1"),
+            ("?version=2&from=18446744073709551615", "from=18446744073709551615 to=- version=2"),
+        ] {
+            let service = FakeAdminService()
+            let response = await send("GET /api/exports/prod/diff" + query, to: service)
+            #expect(response.status == 200)
+            #expect(response.contentType == "application/octet-stream")
+            #expect(service.calls == ["diff prod " + call])
+            let stream = try #require(response.stream)
+            #expect(stream.first == [1, 2])
+            #expect(try await stream.rest.next() == [3])
+            #expect(try await stream.rest.next() == nil)
+        }
+        let service = FakeAdminService()
+        service.failStreams(with: .notFound)
+        let refused = await send("GET /api/exports/prod/diff?from=5", to: service)
+        #expect(refused.status == 404 && refused.stream == nil)
+        #expect(refused.error?.code == "not_found")
+    }
+
+    @Test(
+        "a query that no difference has is refused",
+        arguments: [
+            "from=x", "from=-1", "from=0", "to=", "to", "version=3", "from=1&from=1",
+            "from=99999999999999999999", "since=1",
+        ])
+    func badDiff(query: String) async {
+        let service = FakeAdminService()
+        let response = await send("GET /api/exports/prod/diff?" + query, to: service)
+        #expect(response.status == 400, "\(query)")
+        #expect(service.calls.isEmpty)
+    }
+
     @Test("HEAD answers wherever GET does")
     func head() async { #expect(await send("HEAD /api/exports/prod").status == 200) }
 
@@ -321,7 +357,6 @@ struct AdminRefusalTests {
         arguments: [
             ("POST /api/exports/a/compact", "compact"),
             ("POST /api/exports/a/cache/reset", "cache/reset"),
-            ("GET /api/exports/a/diff", "diff"),
         ])
     func notBuilt(request: String, name: String) async {
         let response = await send(request)

@@ -15,6 +15,7 @@ final class FakeAdminService: AdminService {
         var isCreated = true
         var manifest: String? = "token"
         var reasons: [String] = []
+        var streamFailure: UserError?
     }
 
     private let state = Lock(State())
@@ -25,6 +26,11 @@ final class FakeAdminService: AdminService {
         state.withLock { state in
             state.failure = kind.map { UserError($0, what: "w", why: "y", remedy: "r") }
         }
+    }
+
+    /// Streams fail before their first byte.
+    func failStreams(with kind: UserError.Kind) {
+        state.withLock { $0.streamFailure = UserError(kind, what: "w", why: "y", remedy: "r") }
     }
 
     func set(isCreated: Bool = true, manifest: String? = "token", reasons: [String] = []) {
@@ -134,6 +140,15 @@ final class FakeAdminService: AdminService {
         return ["journal_bytes": 5]
     }
 
+    func diff(
+        _ name: String, _ request: DiffRequest
+    ) async throws(UserError) -> any AdminStream {
+        let from = request.from.map { "\($0)" } ?? "-"
+        let to = request.to.map { "\($0)" } ?? "-"
+        try record("diff \(name) from=\(from) to=\(to) version=\(request.version)")
+        return FakeStream(parts: [[1, 2], [3]], failure: state.withLock { $0.streamFailure })
+    }
+
     func manifest(prefix: String, name: String) async throws(UserError) -> String? {
         try record("manifest \(prefix) \(name)")
         return state.withLock { $0.manifest }
@@ -145,5 +160,21 @@ final class FakeAdminService: AdminService {
         var family = MetricFamily("martlet_up", .gauge, "Up.")
         family.add(1)
         return [family]
+    }
+}
+
+/// Bytes in parts, or a failure.
+final class FakeStream: AdminStream {
+    private let left: Lock<[[UInt8]]>
+    private let failure: UserError?
+
+    init(parts: [[UInt8]], failure: UserError?) {
+        left = Lock(parts)
+        self.failure = failure
+    }
+
+    func next() async throws(UserError) -> [UInt8]? {
+        if let failure { throw failure }
+        return left.withLock { $0.isEmpty ? nil : $0.removeFirst() }
     }
 }

@@ -29,6 +29,8 @@ final class Hands: Sendable {
     private static let controlThreads = 16
     /// Threads for jobs that a control thread waits for: another pool, or all could wait for all.
     private static let jobThreads = 8
+    /// Threads that make diffs for clients of the API, each 70 MiB; as many requests again wait.
+    private static let diffThreads = 4
 
     /// Packing is heavy and nobody waits for it: guests come first. Not more, or the journals would
     /// grow for as long as the guests keep the processors busy.
@@ -44,6 +46,7 @@ final class Hands: Sendable {
     let packUploads: PackUploads
     let control: WorkerPool
     let jobs: WorkerPool
+    let diffs: WorkerPool
 
     init(processors: Int, downloads: Int, uploads: Int) {
         local = WorkerPool(threads: max(4, 2 * processors), name: "local")
@@ -55,6 +58,9 @@ final class Hands: Sendable {
         packUploads = PackUploads { [upload] in upload.trySubmit($0) }
         control = WorkerPool(threads: Self.controlThreads, name: "control")
         jobs = WorkerPool(threads: Self.jobThreads, name: "job")
+        diffs = WorkerPool(
+            threads: Self.diffThreads, name: "diff", capacity: Self.diffThreads,
+            niceness: Self.commitNiceness)
     }
 
     /// Who carries out an effect.
@@ -82,6 +88,6 @@ final class Hands: Sendable {
 
     /// Ends all threads after what is queued. Shards are stopped before.
     func stop() {
-        for pool in [control, jobs, commit, upload, fetch, local] { pool.stop() }
+        for pool in [control, jobs, diffs, commit, upload, fetch, local] { pool.stop() }
     }
 }
