@@ -15,24 +15,36 @@ struct ExportCommand: ParsableCommand {
         discussion: """
             SOURCE is NAME (the last commit), NAME@SEQ, tag:T or base:B. Reads the store alone, \
             beside daemons, and checks every hash. The file is there whole or not at all. What an \
-            export holds beyond its last commit is not in it: martlet drain, or take a snapshot.
+            export holds beyond its last commit is not in it: martlet drain, or take a snapshot. \
+            With --since only what changed is read, and written as a block diff, which martlet \
+            diff apply turns into the newer disk.
             """)
 
     enum Format: String, CaseIterable, ExpressibleByArgument {
         case raw
         case qcow2
+        case bdiff
+        case bdiffV2 = "bdiff-v2"
 
         var order: ExportOrder.Format {
             switch self {
             case .raw: .raw
             case .qcow2: .qcow2
+            case .bdiff: .blockDiff
+            case .bdiffV2: .blockDiffV2
             }
         }
     }
 
     @OptionGroup var settings: SettingOptions
-    @Option(help: "raw or qcow2.") var format = Format.raw
-    @Flag(help: "Compress the clusters of a qcow2 image with zstd.") var compress = false
+    @Option(help: "raw, qcow2, bdiff or bdiff-v2; raw if left out, with --since bdiff.")
+    var format: Format?
+    @Option(help: "What the diff starts from: a SEQ of the same name, or another SOURCE.")
+    var since: String?
+    @Flag(help: "Compress the clusters of qcow2, the pieces of bdiff-v2, with zstd.")
+    var compress = false
+    @Flag(help: "bdiff-v2: digests, so that a wrong base is refused; reads both disks in full.")
+    var digests = false
     @Flag(help: "Replace a file that is there.") var force = false
     @Option(help: "Requests under way at one time.") var threads = 16
     @Flag(help: "Print JSON.") var json = false
@@ -52,8 +64,10 @@ struct ExportCommand: ParsableCommand {
 
     func run() throws {
         var order = ExportOrder(source: source, file: file)
-        order.format = format.order
+        order.format = format?.order ?? (since == nil ? .raw : .blockDiff)
+        order.since = since
         order.compresses = compress
+        order.takesDigests = digests
         order.replaces = force
         order.threads = threads
         let sources = try settings.sources(environment: Environment.all)

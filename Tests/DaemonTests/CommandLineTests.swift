@@ -130,6 +130,27 @@ struct CommandLineTests {
         #expect(await Martlet.run(["diff", "view", "/nonexistent/diff"]) == 1)
     }
 
+    @Test("an export since a commit is a block diff unless another format is named")
+    func exports() async throws {
+        let plain = try ExportCommand.parse(["disk", "file"])
+        #expect(plain.format == nil && plain.since == nil && !plain.digests)
+        let since = try ExportCommand.parse(["disk@7", "-", "--since", "5"])
+        #expect(since.since == "5" && since.format == nil)
+        let second = try ExportCommand.parse(
+            ["disk", "f", "--format", "bdiff-v2", "--digests", "--compress"])
+        #expect(second.format == .bdiffV2 && second.digests && second.compress)
+        for arguments in [
+            ["disk", "f", "--since", "5", "--format", "raw"], ["disk", "f", "--digests"],
+            ["disk", "f", "--since", "5", "--format", "qcow2"],
+            ["disk", "f", "--since", "5", "--compress"],
+            ["disk", "f", "--format", "bdiff", "--digests"],
+        ] {
+            #expect(
+                await Martlet.run(["export", "--store", "file:///nonexistent"] + arguments) == 2,
+                "\(arguments)")
+        }
+    }
+
     @Test("no command is both built and refused")
     func disjoint() {
         for command in MartletCommand.configuration.groupedSubcommands.flatMap(\.subcommands) {

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 
+from bdiff import Diff
 from harness import (
     KIB, MARTLET, MIB, Daemon, check, contains, die_with_parent, equal, main, require, run, test,
     wait_until, write_image)
@@ -77,6 +78,66 @@ def snapshot():
     run("cmp", image, f"{daemon.directory}/head")
 
 
+@test("block diffs between snapshots, by command and API, make the newer disk of the older file")
+def diffs():
+    require("nbdcopy", "qemu-io", "curl")
+    daemon = filled(("disk", ODD, 128 * KIB))
+    sequences = [daemon.cli_json("snapshot", "disk")["sequence"]]
+    for commands in (("write -P 5 20M 1M", "write -P 6 4097 100"),
+                     ("discard 8M 4M", "write -P 7 47M 1M", "write -z 20M 64k")):
+        run("qemu-io", "-f", "raw", *(word for line in commands for word in ("-c", line)),
+            daemon.uri("disk"))
+        sequences.append(daemon.cli_json("snapshot", "disk")["sequence"])
+    images = []
+    for sequence in sequences:
+        images.append(f"{daemon.directory}/{sequence}.raw")
+        export(daemon, f"disk@{sequence}", images[-1])
+    out = f"{daemon.directory}/diff"
+    for target, newer in zip(sequences, images):
+        for since, older in zip(sequences, images):
+            for options in (("--format", "bdiff"), ("--format", "bdiff-v2"),
+                            ("--format", "bdiff-v2", "--compress", "--digests")):
+                export(daemon, f"disk@{target}", out, "--since", str(since), "--force", *options)
+                run(MARTLET, "diff", "apply", out, f"{out}.raw", "--base", older, "--force")
+                run("cmp", newer, f"{out}.raw")
+                # The second reader.
+                run("cp", older, f"{out}.second")
+                with open(f"{out}.second", "r+b") as file:
+                    Diff(out).apply(file)
+                run("cmp", newer, f"{out}.second")
+            for version in (1, 2):
+                run("curl", "-sSf", "--unix-socket", daemon.api, "-o", f"{out}.served",
+                    f"http://localhost/api/exports/disk/diff?from={since}&to={target}"
+                    f"&version={version}")
+                run(MARTLET, "diff", "apply", f"{out}.served", f"{out}.raw", "--base", older,
+                    "--force")
+                run("cmp", newer, f"{out}.raw")
+    export(daemon, f"disk@{sequences[2]}", out, "--since", str(sequences[1]), "--force")
+    # A megabyte and a hole of four: not the disk.
+    check(os.stat(out).st_blocks * 512 < 2 * MIB, "more than what changed takes space")
+    for query, status in ((f"from={sequences[0]}&to=999", "404"), ("from=x", "400")):
+        said = run("curl", "-sS", "--unix-socket", daemon.api, "-o", "/dev/null", "-w",
+                   "%{http_code}", f"http://localhost/api/exports/disk/diff?{query}").stdout
+        equal(said, status, f"the status of {query}")
+    equal(readers(daemon), [], "pins that were left")
+
+
+@test("what is no regular file stays what it is, with --force, too")
+def devices():
+    daemon = filled(("disk", 1 * MIB, 128 * KIB))
+    folder = f"{daemon.directory}/out"
+    os.mkdir(folder)
+    os.symlink("/dev/null", f"{folder}/link")
+    os.mkfifo(f"{folder}/pipe")
+    for name in ("link", "pipe"):
+        for force in ((), ("--force",)):
+            done = export(daemon, "disk", f"{folder}/{name}", *force, check_status=False)
+            equal(done.returncode, 2, "exit status")
+            contains(done.stderr, "is not a regular file", "the message")
+    equal(sorted(os.listdir(folder)), ["link", "pipe"], "what is there")
+    check(os.path.islink(f"{folder}/link"), "the link is one no more")
+
+
 @test("what cannot be exported is refused in words, and no file is left or lost")
 def refusals():
     require("nbdcopy")
@@ -92,6 +153,8 @@ def refusals():
             (("disk", f"{folder}/there"), 1, "there exists"),
             (("disk", "-", "--format", "qcow2"), 2, "out of order"),
             (("disk", f"{folder}/a", "--compress"), 2, "a raw image is not compressed"),
+            (("disk", f"{folder}/a", "--since", "1", "--format", "raw"), 2, "stands alone"),
+            (("disk", f"{folder}/a", "--since", "99"), 1, "there is no commit 99"),
             (("disk", f"{folder}/none/a"), 1, "No such file")):
         done = export(daemon, *arguments, check_status=False)
         equal(done.returncode, status, f"exit status of {arguments}: {done.stderr}")

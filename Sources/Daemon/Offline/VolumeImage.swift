@@ -19,6 +19,8 @@ public struct ExportOrder: Sendable {
     public enum Format: String, Sendable, CaseIterable {
         case raw
         case qcow2
+        case blockDiff = "bdiff"
+        case blockDiffV2 = "bdiff-v2"
     }
 
     /// NAME, NAME@SEQ, tag:T, base:B.
@@ -26,7 +28,11 @@ public struct ExportOrder: Sendable {
     /// A path, or `-` for standard output.
     public var file: String
     public var format = Format.raw
+    /// What a block diff starts from: a number, or a source. Nil: nothing.
+    public var since: String?
     public var compresses = false
+    /// Of version 2 of block diffs: both disks are read in full.
+    public var takesDigests = false
     /// A file that is there is replaced.
     public var replaces = false
     /// Requests under way at one time.
@@ -68,7 +74,7 @@ public enum VolumeImage {
         defer { pool.stop() }
         var random = SystemRandom()
         let sources = ExportSources(store: store, host: hostName, what: what)
-        let source = try sources.open(order.source, since: nil, random: &random)
+        let source = try sources.open(order.source, since: order.since, random: &random)
         defer { sources.close(source) }
         let start = clock.now
         let export = ImageExport(
@@ -107,21 +113,35 @@ public enum VolumeImage {
     private static func format(
         of order: ExportOrder, _ what: String
     ) throws(UserError) -> ImageFormat {
+        let codec: Codec = order.compresses ? .zstd : .raw
         let format: ImageFormat =
-            order.format == .raw ? .raw : .qcow2(order.compresses ? .zstd : nil)
+            switch order.format {
+            case .raw: .raw
+            case .qcow2: .qcow2(order.compresses ? .zstd : nil)
+            case .blockDiff: .blockDiff(.v1)
+            case .blockDiffV2: .blockDiff(.v2(codec, hasDigests: order.takesDigests))
+            }
         func refusal(_ why: String, _ remedy: String) -> UserError {
             UserError(.badRequest, what: what, why: why, remedy: remedy)
         }
         let name = order.format.rawValue
-        if order.compresses, order.format == .raw {
+        if order.compresses, order.format == .raw || order.format == .blockDiff {
             throw refusal(
                 "a \(name) image is not compressed",
-                "use --format qcow2, or a compressor behind standard output")
+                "use --format qcow2 or bdiff-v2, or a compressor behind standard output")
+        }
+        if order.since != nil, !format.isDifference {
+            throw refusal(
+                "a \(name) image stands alone and is not since anything",
+                "use --format bdiff or bdiff-v2")
+        }
+        if order.takesDigests, order.format != .blockDiffV2 {
+            throw refusal("a \(name) image has no digests", "use --format bdiff-v2")
         }
         if order.file == "-", !format.isStream {
             throw refusal(
                 "a \(name) image is written out of order, which standard output cannot be",
-                "name a file, or use --format raw")
+                "name a file, or use another format")
         }
         if order.file == "-", HostStream.output.isTerminal {
             throw refusal("standard output is a terminal", "send it to a file or a pipe")
@@ -144,15 +164,22 @@ public enum VolumeImage {
             "source: \(source.name)", "commit: \(commit.sequence)", "volume: \(commit.volume)",
             "size: \(summary.size)", "data: \(summary.dataBytes)",
         ]
+        if let base = source.base {
+            lines.insert("since: \(base.sequence) of volume \(base.volume)", at: 3)
+        }
         if source.isUnpinned {
             lines.append("note: read without a pin, since nothing may be written to the store")
         }
-        let members: [String: JSONValue] = [
+        var members: [String: JSONValue] = [
             "source": .string(source.name), "sequence": .number(commit.sequence.rawValue),
             "volume": .string("\(commit.volume)"), "digest": .string("\(commit.digest)"),
             "label": .number(commit.labelSeconds), "size": .number(summary.size),
             "data": .number(summary.dataBytes), "pinned": .bool(!source.isUnpinned),
         ]
+        if let base = source.base {
+            members["since_sequence"] = .number(base.sequence.rawValue)
+            members["since_volume"] = .string("\(base.volume)")
+        }
         return ExportedImage(lines: lines, json: JSONValue.object(members).text)
     }
 }
