@@ -33,6 +33,8 @@ public enum CommitError: Error, Equatable, Sendable {
     case miscounted(slot: UInt32, live: UInt64)
     /// No pack slot is free: compaction is overdue.
     case packTableFull
+    /// One commit needs more packs than it can number.
+    case tooManyPacks
 
     /// True if the same call may succeed later without anybody's doing.
     public var isRetryable: Bool {
@@ -60,6 +62,7 @@ extension CommitError: CustomStringConvertible {
         case .miscounted(let slot, let live):
             "pack slot \(slot) is referred to, but counted with \(live)"
         case .packTableFull: "no pack slot is free: compaction is overdue"
+        case .tooManyPacks: "one commit cannot have more than 65,535 packs"
         }
     }
 }

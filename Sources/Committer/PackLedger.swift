@@ -36,6 +36,7 @@ struct PackLedger<Store: ObjectStore> {
     private let parent: Root
     private let fetcher: MapFetcher<Store>
     private var released: [PackSlot: UInt64] = [:]
+    private var retaken: [PackSlot: UInt64] = [:]
     private var opened: [PackSlot: Opened] = [:]
     private var freeSlots: [PackSlot]?
     private var slotCount: UInt32
@@ -67,6 +68,19 @@ struct PackLedger<Store: ObjectStore> {
         opened[slot]?.references += 1
     }
 
+    /// One more reference to a pack of this commit, or to one that is live in the parent's table:
+    /// to no other, because the collector may be deleting it.
+    mutating func retake(_ slot: PackSlot) {
+        if opened[slot] != nil { take(slot) } else { retaken[slot, default: 0] += 1 }
+    }
+
+    /// Gives a slot to a pack that an earlier try of this commit left in the store.
+    mutating func adopt(_ pack: PackID, bytes: UInt64) throws(CommitError) -> PackSlot {
+        let slot = try open(pack)
+        opened[slot]?.bytes = bytes
+        return slot
+    }
+
     /// One reference less to a pack of the parent.
     mutating func release(_ slot: PackSlot) {
         precondition(opened[slot] == nil, "a commit does not undo itself")
@@ -79,13 +93,16 @@ struct PackLedger<Store: ObjectStore> {
     /// The table with everything counted. A pack that nobody refers to has no entry.
     func result() throws(CommitError) -> Result {
         var result = Result(slotCount: parent.commit.slotCount)
-        let touched = Set(released.keys).union(opened.keys)
+        let touched = Set(released.keys).union(retaken.keys).union(opened.keys)
         for (index, slots) in Dictionary(grouping: touched, by: { $0.page }) {
             var page = try self.page(index)
             for slot in slots {
-                if let count = released[slot] {
+                let less = released[slot] ?? 0
+                let more = retaken[slot] ?? 0
+                if less > 0 || more > 0 {
                     page[slot.indexInPage] = try entry(
-                        page[slot.indexInPage], of: slot, less: count, gone: &result.gone)
+                        page[slot.indexInPage], of: slot, less: less, more: more,
+                        gone: &result.gone)
                 }
                 if let new = opened[slot], new.references > 0 {
                     page[slot.indexInPage] = PackEntry(
@@ -100,12 +117,14 @@ struct PackLedger<Store: ObjectStore> {
     }
 
     private func entry(
-        _ entry: PackEntry?, of slot: PackSlot, less count: UInt64, gone: inout Set<PackID>
+        _ entry: PackEntry?, of slot: PackSlot, less: UInt64, more: UInt64,
+        gone: inout Set<PackID>
     ) throws(CommitError) -> PackEntry? {
-        guard var entry, entry.live >= count else {
+        guard var entry, entry.live >= max(less, 1) else {
             throw .miscounted(slot: slot.rawValue, live: entry?.live ?? 0)
         }
-        entry.live -= count
+        entry.live = entry.live - less + more
+        entry.total = max(entry.total, entry.live)
         if entry.live > 0 { return entry }
         gone.insert(entry.pack)
         return nil

@@ -4,7 +4,7 @@
 // Where a commit's frames, nodes and pages go: one pack is open at a time, and it is PUT when its
 // frames reach the target, or its nodes half of that, while the next is filled. Nodes wait until
 // then, because a pack holds them behind its frames; their places become known when it closes.
-// Memory is bounded by two packs, not by a commit.
+// Memory is bounded by the open pack and those on their way, not by a commit.
 //
 //   frame, frame, … node, node, …   ─▶ PUT, next pack …   last pack: … pages, index ─▶ PUT
 
@@ -42,8 +42,8 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
     private let names: Names
     private let store: Store
     private let uploads: PackUploads
-    /// The pack that is on its way while the next is filled.
-    private var sending: (key: String, pack: PackSending)?
+    /// The packs that are on their way while the next is filled, oldest first.
+    private var sending: [(key: String, pack: PackSending)] = []
     let cache: CleanCache
     var writer: PackWriter?
     /// The open pack's slot; nil as long as it holds nothing but pages.
@@ -87,6 +87,16 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         let bytes = Frame.encode(
             content, mask: mask, hash: hash, grains: names.grains, codec: names.settings.codec,
             zstdLevel: names.settings.zstdLevel, into: room)
+        let pointer = try append(bytes, mask: mask, hash: hash)
+        stored[hash] = pointer
+        packs.take(pointer.slot)
+        return pointer
+    }
+
+    /// Stores a frame that is made already. Its references are for the caller to count.
+    mutating func append(
+        _ bytes: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128
+    ) throws(CommitError) -> FramePointer {
         let payload = bytes.count - FrameHeader.byteCount(grains: names.grains)
         if frameBytes > 0, frameBytes + payload > names.settings.targetBytes || isCrowded {
             try close()
@@ -98,11 +108,8 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         frameBytes += payload
         statistics.frames += 1
         statistics.frameBytes += bytes.count
-        let pointer = FramePointer(
+        return FramePointer(
             slot: slot, offset: extent.offset, length: extent.length, hash: hash, mask: mask)
-        stored[hash] = pointer
-        packs.take(slot)
-        return pointer
     }
 
     /// Takes a changed chunk's node; its entry follows when the pack closes.
@@ -131,6 +138,8 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
     /// The slot of the open pack, which is opened if need be.
     private mutating func openReferenced() throws(CommitError) -> PackSlot {
         if let slot { return slot }
+        // One number stays for a last pack of nothing but pages.
+        guard writer != nil || number < UInt16.max - 1 else { throw .tooManyPacks }
         let slot = try packs.open(openWriter())
         self.slot = slot
         return slot
@@ -194,7 +203,7 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
             try put(key, bytes)
             try settle()
         } else {
-            try settle()
+            try settle(leaving: uploads.packsMax - 1)
             try send(key, bytes)
         }
     }
@@ -206,21 +215,25 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
             buffers.give(bytes)
         }
         if isElsewhere {
-            self.sending = (key, sending)
+            self.sending.append((key, sending))
         } else {
             try put(key, bytes)
         }
     }
 
-    /// Waits until no pack is on its way. Fails as its PUT failed.
-    private mutating func settle() throws(CommitError) {
-        guard let sending = sending.take() else { return }
-        try sending.pack.wait()
-        progress?.noteStored(sending.key)
+    /// Waits until not more than `count` packs are on their way. Fails as the first PUT failed.
+    private mutating func settle(leaving count: Int = 0) throws(CommitError) {
+        while sending.count > count {
+            let oldest = sending.removeFirst()
+            try oldest.pack.wait()
+            progress?.noteStored(oldest.key)
+        }
     }
 
     /// After a failure: nothing of a build that ended may reach the store later.
-    mutating func abandon() { try? settle() }
+    mutating func abandon() {
+        while !sending.isEmpty { try? settle(leaving: sending.count - 1) }
+    }
 
     private func put(_ key: String, _ bytes: [UInt8]) throws(CommitError) {
         try Self.put(key, bytes, to: store)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Sending a pack while the next one is filled. A commit has one pack on its way at most: a store
-// that is slower than the packing holds it up, and memory stays bounded.
+// Sending packs while the next one is filled. A commit of a served volume has one pack on its way
+// at most, an import a few: a store that is slower than the packing holds them up, and memory stays
+// bounded.
 
 internal import Dispatch
 internal import Primitives
@@ -13,9 +14,16 @@ internal import Synchronization
 public struct PackUploads: Sendable {
     let start: @Sendable (_ job: @escaping @Sendable () -> Void) -> Bool
     let buffers = PackBuffers()
+    /// Packs of one commit that may be on their way at one time.
+    let packsMax: Int
 
     /// `start` runs a job on another thread and returns at once; false if it cannot take it now.
-    public init(_ start: @escaping @Sendable (_ job: @escaping @Sendable () -> Void) -> Bool) {
+    public init(
+        packsMax: Int = 1,
+        _ start: @escaping @Sendable (_ job: @escaping @Sendable () -> Void) -> Bool
+    ) {
+        precondition((1...64).contains(packsMax))
+        self.packsMax = packsMax
         self.start = start
     }
 

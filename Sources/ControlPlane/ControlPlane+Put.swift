@@ -43,6 +43,7 @@ extension ControlPlane {
                 reply = try create(name, request, after: current, what)
             case .creating:
                 if let current {
+                    try checkNoImage(current, what)
                     try checkSame(current, request, what)
                     reply = try finish(current, isFresh: false, point: nil, what)
                 }
@@ -144,6 +145,16 @@ extension ControlPlane {
         }
     }
 
+    /// The content of an import comes from whoever imports it.
+    private func checkNoImage(_ ref: ExportRef, _ what: String) throws(UserError) {
+        guard ref.isImage else { return }
+        throw UserError(
+            .conflict, what: what, why: "an image is being imported under this name",
+            remedy:
+                "wait for martlet import or bless, repeat it if it was broken off, or give it up "
+                + "with martlet gc --abandon \(ref.volume)")
+    }
+
     private func isRecorded(_ source: ForkSource, in ref: ExportRef) -> Bool {
         if source.text == ref.definition.source { return true }
         guard source.candidates.count == 1, let only = source.candidates.first else { return false }
@@ -181,26 +192,11 @@ extension ControlPlane {
                 size: asked, blockBytes: blockBytes, isReadOnly: request.isReadOnly ?? false,
                 transport: request.transport ?? .nbd, source: request.source?.text),
             size: max(asked, source ?? asked), isReadOnly: request.isReadOnly ?? false,
-            origin: fork?.origin, firstSequence: try firstFree(name, after: previous, what))
+            origin: fork?.origin,
+            firstSequence: try refs(what).firstFreeSequence(of: name, after: previous))
         guard try refs(what).append(ref) else { return nil }
         table.learn(ref)
         return try finish(ref, isFresh: true, point: fork?.point, what)
-    }
-
-    /// Above every number that the name has had, so that a snapshot's number names one commit for
-    /// ever.
-    private func firstFree(
-        _ name: RefName, after previous: ExportRef?, _ what: String
-    ) throws(UserError) -> CommitSequence {
-        guard let previous else { return CommitSequence(1) }
-        let head = try explainCommit(what) { () throws(CommitError) in
-            try finder.headSequence(of: previous.volume)
-        }
-        var last = head ?? previous.firstSequence
-        for key in try refs(what).keys(prefix: RefKey.snapshotsPrefix(of: name)) {
-            if case .snapshot(_, let sequence) = RefKey(parsing: key) { last = max(last, sequence) }
-        }
-        return last.next
     }
 
     /// First commit, then the ref `live`.

@@ -7,20 +7,22 @@
 // if it has none. Then look whether everything is there. No clocks. The other half is the module
 // Maintenance; why both suffice is told in docs/decisions/0018-garbage-collection.md.
 
-import Committer
-import Documents
+package import Committer
+package import Documents
 import Formats
-import ObjectStore
-import Primitives
+package import ObjectStore
+package import Primitives
 
-struct Pinner<Store: ObjectStore> {
+package struct Pinner<Store: ObjectStore> {
     let refs: RefStore<Store>
+
+    package init(refs: RefStore<Store>) { self.refs = refs }
 
     private var what: String { refs.what }
 
     /// Makes the commit safe by `create`, which is undone if that fails, and returns it. `create`
     /// says whether the ref is new: one that was there has been checked before.
-    func pin(
+    package func pin(
         _ pointer: CommitPointer, create: () throws(UserError) -> Bool,
         undo: () throws(UserError) -> Void
     ) throws(UserError) -> LocalRoot {
@@ -44,7 +46,7 @@ struct Pinner<Store: ObjectStore> {
     }
 
     /// The commit that `pointer` means and no other.
-    func read(_ pointer: CommitPointer) throws(UserError) -> LocalRoot {
+    package func read(_ pointer: CommitPointer) throws(UserError) -> LocalRoot {
         let root: LocalRoot
         do throws(CommitError) {
             root = try HeadFinder(store: refs.store).commit(of: pointer.volume, pointer.sequence)

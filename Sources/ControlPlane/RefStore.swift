@@ -5,6 +5,7 @@
 // and who finds the number taken reads again and decides anew. A PUT whose answer was lost is
 // recognised by its bytes when it is repeated.
 
+import Committer
 package import Documents
 package import ObjectStore
 package import Primitives
@@ -156,6 +157,22 @@ package struct RefStore<Store: ObjectStore> {
             case .exists: return try store.get(key, limit: CondemnedSet.bytesMax) == bytes
             }
         }
+    }
+
+    /// Above every number that an export's name has had, so that a snapshot's number names one
+    /// commit for ever. `previous` is the newest ref of the name.
+    package func firstFreeSequence(
+        of name: RefName, after previous: ExportRef?
+    ) throws(UserError) -> CommitSequence {
+        guard let previous else { return CommitSequence(1) }
+        let head = try explainCommit(what) { () throws(CommitError) in
+            try HeadFinder(store: store).headSequence(of: previous.volume)
+        }
+        var last = head ?? previous.firstSequence
+        for key in try keys(prefix: RefKey.snapshotsPrefix(of: name)) {
+            if case .snapshot(_, let sequence) = RefKey(parsing: key) { last = max(last, sequence) }
+        }
+        return last.next
     }
 
     package func delete(_ keys: [String]) throws(UserError) {

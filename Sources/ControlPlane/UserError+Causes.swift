@@ -8,6 +8,7 @@ package import Documents
 package import HostIO
 package import ObjectStore
 package import Primitives
+import VolumeMap
 
 extension UserError {
     package init(_ what: String, _ error: ObjectStoreError) {
@@ -61,6 +62,10 @@ extension UserError {
         switch error {
         case .local(let error): self.init(what, error)
         case .store(let error): self.init(what, error)
+        case .fetch(let error) where error.isRetryable:
+            self.init(
+                .storeAway, what: what, why: "\(error)",
+                remedy: "try again when the store is back; nothing was changed or lost")
         case .damagedLocal(let path, let error):
             self.init(
                 .failed, what: what, why: "\(path) is damaged (\(error))",

@@ -151,6 +151,20 @@ public struct ExportRef: Document {
         return members
     }
 
+    private static let imagePrefix = "image:"
+
+    /// The source of an export whose content is an image: no fork can be asked for in these words.
+    public static func imageSource(_ origin: String) -> String {
+        // Bounded in characters so that any of them fit.
+        imagePrefix
+            + String(
+                String.UnicodeScalarView(
+                    origin.unicodeScalars.prefix((ExportDefinition.sourceBytesMax - 8) / 4)))
+    }
+
+    /// True if the content came, or is still coming, from an image.
+    public var isImage: Bool { definition.source?.hasPrefix(Self.imagePrefix) ?? false }
+
     /// The next document of the series, changed by `change`.
     public func next(_ change: (inout ExportRef) -> Void) -> ExportRef {
         var next = ExportRef(
