@@ -53,6 +53,7 @@ var targets: [Target] = [
     systemLibrary("CZstd", "libzstd", "libzstd-dev"),
     systemLibrary("CXXHash", "libxxhash", "libxxhash-dev"),
     systemLibrary("CBLAKE3", "libblake3", "libblake3-dev"),
+    systemLibrary("CZlib", "zlib", "zlib1g-dev"),
     .target(name: "CLinux"),
     module(
         "Primitives", ["CLZ4", "CZstd", "CXXHash", "CBLAKE3"],
@@ -130,8 +131,8 @@ targets += [
     module(
         "ImageTools",
         [
-            "Primitives", "Formats", "Documents", "HostIO", "ObjectStore", "CleanCache",
-            "VolumeMap", "Committer", "ControlPlane",
+            "Primitives", "Formats", "Documents", "HostIO", "ObjectStore", "Shard", "CleanCache",
+            "VolumeMap", "Committer", "ControlPlane", "CZlib", "CZstd",
         ])
 ]
 
@@ -267,15 +268,16 @@ targets += [
     tests(
         "MaintenanceTests",
         [
-            "Maintenance", "ControlPlane", "VolumeEngine", "Committer", "VolumeMap", "Journal",
-            "HostIO", "ObjectStore", "Documents", "Formats", "CleanCache", "BlockDevice", "Shard",
-            "Primitives", "RepositorySupport",
+            "Maintenance", "ImageTools", "ControlPlane", "VolumeEngine", "Committer", "VolumeMap",
+            "Journal", "HostIO", "ObjectStore", "Documents", "Formats", "CleanCache", "BlockDevice",
+            "Shard", "Primitives", "RepositorySupport",
         ]),
     tests(
         "ImageToolsTests",
         [
-            "ImageTools", "ControlPlane", "Committer", "VolumeMap", "HostIO", "ObjectStore",
-            "Documents", "Formats", "CleanCache", "Shard", "Primitives", "RepositorySupport",
+            "ImageTools", "Maintenance", "ControlPlane", "Committer", "VolumeMap", "HostIO",
+            "ObjectStore", "Documents", "Formats", "CleanCache", "Shard", "Primitives",
+            "RepositorySupport",
         ]),
 ]
 if !coreOnly {
@@ -320,6 +322,7 @@ if withFuzzers {
         fuzzer("FuzzNode", ["Formats"]),
         fuzzer("FuzzPackIndex", ["Formats"]),
         fuzzer("FuzzPages", ["Formats"]),
+        fuzzer("FuzzQcow2", ["ImageTools", "HostIO"]),
     ]
 }
 

@@ -7,7 +7,7 @@
 enum ImportRules {
     /// The layer table, lowest row first.
     static let rows: [[String]] = [
-        ["CLinux", "CLZ4", "CZstd", "CXXHash", "CBLAKE3", "Primitives"],
+        ["CLinux", "CLZ4", "CZstd", "CXXHash", "CBLAKE3", "CZlib", "Primitives"],
         ["BlockDevice", "Formats"],
         ["HostIO", "ObjectStore", "ObjectStoreCloud", "Documents", "NBDProtocol"],
         ["Shard", "Journal", "CleanCache"],
