@@ -141,7 +141,7 @@ struct DaemonParts {
         }
     }
 
-    private static func packs(_ commit: Configuration.Commit) -> PackSettings {
+    static func packs(_ commit: Configuration.Commit) -> PackSettings {
         let codec: Codec =
             switch commit.codec {
             case .lz4: .lz4

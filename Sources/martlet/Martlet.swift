@@ -89,7 +89,8 @@ struct MartletCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Without a daemon",
                 subcommands: [
-                    ExportCommand.self, DiffCommand.self, VerifyCommand.self,
+                    BlessCommand.self, ImportCommand.self, ExportCommand.self,
+                    DiffCommand.self, VerifyCommand.self,
                     CollectCommand.self, InspectCommand.self,
                     DoctorCommand.self,
                     BenchCommand.self,

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// `martlet bless` and `martlet import`: files of this host and the configured store for ImageTools.
+
+import Documents
+import Glibc
+import HostIO
+public import ImageTools
+import ObjectStore
+public import Primitives
+
+/// What was asked for.
+public struct ImageOrder: Sendable {
+    /// Paths: the image, then the backing files that the user named, from the top down.
+    public var files: [String]
+    /// Of the image; nil: its first bytes tell.
+    public var format: DiskFormat?
+    public var request: IngestRequest
+    /// Folder in the bucket, behind what the configured URL names.
+    public var prefix: String?
+    /// Threads that read and compress; nil: one for each processor.
+    public var threads: Int?
+
+    public init(_ image: String, _ target: IngestRequest.Target) {
+        files = [image]
+        request = IngestRequest(target: target, source: image, node: ImageIngest.node)
+    }
+}
+
+public enum ImageIngest {
+    private static let clock = SystemClock()
+    private static let threadsMax = 64
+
+    /// `progress` is called by this thread, with nanoseconds since the start, and says whether to go
+    /// on. An interrupt that was caught ends the retries of a store that is away.
+    public static func run(
+        _ configuration: Configuration, _ order: ImageOrder,
+        progress: (IngestProgress, _ nanoseconds: UInt64) -> Bool
+    ) throws(UserError) -> IngestReport {
+        let what = "cannot import \(order.files.first ?? "")"
+        var configuration = configuration
+        if let prefix = order.prefix { configuration.storage.url += "/" + prefix }
+        guard !configuration.storage.readonly else {
+            throw UserError(
+                .forbidden, what: what, why: "storage.readonly is set",
+                remedy: "use settings that may write")
+        }
+        let image = try open(order, what)
+        let store = RetryingStore(
+            try OfflineSource.store(configuration, what), clock: clock, random: SystemRandom(),
+            pause: { nanoseconds in
+                clock.sleep(nanoseconds: nanoseconds)
+                return !Interrupts.wasCaught
+            })
+        var request = order.request
+        request.settings = DaemonParts.packs(configuration.commit)
+        let processors = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        let ingest = Ingest(
+            request, store: store, clock: clock, random: SystemRandom(),
+            resources: IngestResources(
+                threads: min(order.threads ?? processors, threadsMax),
+                uploads: Int(configuration.storage.maxUploads)))
+        let start = clock.now
+        return try ingest.run(image) { progress($0, clock.now.nanoseconds(since: start)) }
+    }
+
+    private static func open(
+        _ order: ImageOrder, _ what: String
+    ) throws(UserError) -> any DiskImage {
+        var files: [HostFile] = []
+        for path in order.files {
+            do throws(HostIOError) {
+                let (folder, name) = split(path)
+                files.append(
+                    try HostDirectory.open(path: folder, create: false)
+                        .open(name, writable: false))
+            } catch {
+                throw UserError(
+                    .failed, what: what, why: error.description,
+                    remedy: "give files that this user may read")
+            }
+        }
+        do throws(ImageError) {
+            return try ImageFile.open(files, format: order.format)
+        } catch { throw UserError(what, error) }
+    }
+
+    /// The folder of a path, and the name there.
+    private static func split(_ path: String) -> (folder: String, name: String) {
+        guard let slash = path.lastIndex(of: "/") else { return (".", path.isEmpty ? "." : path) }
+        let name = path[path.index(after: slash)...]
+        return (
+            slash == path.startIndex ? "/" : String(path[..<slash]),
+            name.isEmpty ? "." : String(name)
+        )
+    }
+
+    /// This host, as the collector names who holds a pin.
+    static var node: RefName {
+        var random = SystemRandom()
+        let scratch = VolatileDisk(seed: random.next()).root
+        let host = (try? HostFacts.read(fallback: scratch, random: &random).hostName) ?? ""
+        return RefName("import-" + host.prefix(100)) ?? fallback
+    }
+
+    private static let fallback: RefName = {
+        guard let name = RefName("import") else { preconditionFailure("a valid name") }
+        return name
+    }()
+}
