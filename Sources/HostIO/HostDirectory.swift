@@ -29,7 +29,7 @@ public final class HostDirectory: StorageDirectory {
         let flags = O_RDONLY | O_DIRECTORY
         let opened = retryingInterrupts { clinux_openat(AT_FDCWD, path, flags, 0) }
         if opened >= 0 {
-            let directory = HostDirectory(owning: opened, path: path)
+            let directory = HostDirectory(owning: opened, path: path == "/" ? "" : path)
             if create { try directory.syncName() }
             return directory
         }
