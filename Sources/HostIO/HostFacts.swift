@@ -31,7 +31,7 @@ public struct HostFacts: Sendable {
         }
         return HostFacts(
             bootID: bootID, machineID: try machineID(fallback: fallback, random: &random),
-            hostName: hostName(), processID: getpid(), processorCount: processorCount(),
+            hostName: readHostName(), processID: getpid(), processorCount: processorCount(),
             memoryBytes: UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES))))
                 * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE)))))
     }
@@ -98,7 +98,8 @@ public struct HostFacts: Sendable {
         return String(text.prefix { $0 != "\n" })
     }
 
-    private static func hostName() -> String {
+    /// The name of this host, for people.
+    public static func readHostName() -> String {
         var bytes = [CChar](repeating: 0, count: 257)
         guard gethostname(&bytes, 256) == 0 else { return "localhost" }
         return String(

@@ -61,19 +61,16 @@ public enum GarbageCollection {
                 remedy: "use --dry-run, or settings that may write")
         }
         let clock = SystemClock()
-        let store = RetryingStore(
-            try OfflineSource.store(configuration, what), clock: clock, random: SystemRandom(),
-            pause: { nanoseconds in
-                clock.sleep(nanoseconds: nanoseconds)
-                return true
-            })
+        let store = try OfflineSource.patientStore(configuration, what)
         if let id = order.abandon {
             var random = SystemRandom()
             return answer(
                 try Collector.abandon(id, in: store, clock: clock, random: &random))
         }
         return answer(
-            try collect(order, node: hostName, in: store, clock: clock, isStopping: { false }))
+            try collect(
+                order, node: HostFacts.readHostName(), in: store, clock: clock,
+                isStopping: { false }))
     }
 
     /// One run, until `isStopping` says so between two of its steps.
@@ -95,13 +92,6 @@ public enum GarbageCollection {
         var isOver = false
         while !isOver, !isStopping() { isOver = try collector.step() }
         return CollectionResult(isOver: isOver, report: collector.report, expiry: expiry)
-    }
-
-    /// For people: who planned a run.
-    private static var hostName: String {
-        var random = SystemRandom()
-        let scratch = VolatileDisk(seed: random.next()).root
-        return (try? HostFacts.read(fallback: scratch, random: &random).hostName) ?? "unknown"
     }
 
     // MARK: Telling

@@ -32,8 +32,8 @@ public enum ImageIngest {
     private static let clock = SystemClock()
     private static let threadsMax = 64
 
-    /// `progress` is called by this thread, with nanoseconds since the start, and says whether to go
-    /// on. An interrupt that was caught ends the retries of a store that is away.
+    /// `progress` is called by this thread, with nanoseconds since the start, and says whether to
+    /// go on. An interrupt that was caught ends the retries of a store that is away.
     public static func run(
         _ configuration: Configuration, _ order: ImageOrder,
         progress: (IngestProgress, _ nanoseconds: UInt64) -> Bool
@@ -46,13 +46,8 @@ public enum ImageIngest {
                 .forbidden, what: what, why: "storage.readonly is set",
                 remedy: "use settings that may write")
         }
-        let image = try open(order, what)
-        let store = RetryingStore(
-            try OfflineSource.store(configuration, what), clock: clock, random: SystemRandom(),
-            pause: { nanoseconds in
-                clock.sleep(nanoseconds: nanoseconds)
-                return !Interrupts.wasCaught
-            })
+        let image = try open(order, configuration, what)
+        let store = try OfflineSource.patientStore(configuration, what)
         var request = order.request
         request.settings = DaemonParts.packs(configuration.commit)
         let processors = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
@@ -66,12 +61,13 @@ public enum ImageIngest {
     }
 
     private static func open(
-        _ order: ImageOrder, _ what: String
+        _ order: ImageOrder, _ configuration: Configuration, _ what: String
     ) throws(UserError) -> any DiskImage {
         var files: [HostFile] = []
         for path in order.files {
             do throws(HostIOError) {
-                let (folder, name) = split(path)
+                let (folder, name) =
+                    OfflineSource(path, verb: "import", configuration: configuration).place
                 files.append(
                     try HostDirectory.open(path: folder, create: false)
                         .open(name, writable: false))
@@ -86,22 +82,9 @@ public enum ImageIngest {
         } catch { throw UserError(what, error) }
     }
 
-    /// The folder of a path, and the name there.
-    private static func split(_ path: String) -> (folder: String, name: String) {
-        guard let slash = path.lastIndex(of: "/") else { return (".", path.isEmpty ? "." : path) }
-        let name = path[path.index(after: slash)...]
-        return (
-            slash == path.startIndex ? "/" : String(path[..<slash]),
-            name.isEmpty ? "." : String(name)
-        )
-    }
-
     /// This host, as the collector names who holds a pin.
     static var node: RefName {
-        var random = SystemRandom()
-        let scratch = VolatileDisk(seed: random.next()).root
-        let host = (try? HostFacts.read(fallback: scratch, random: &random).hostName) ?? ""
-        return RefName("import-" + host.prefix(100)) ?? fallback
+        RefName("import-" + HostFacts.readHostName().prefix(100)) ?? fallback
     }
 
     private static let fallback: RefName = {

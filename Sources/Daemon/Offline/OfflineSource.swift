@@ -12,6 +12,9 @@ import Primitives
 /// The store of the offline tools: nothing is retried, so a failure is seen at once.
 typealias OfflineStore = LocatedStore
 
+/// The store of tools that work on it for long: what may pass is tried again.
+typealias PatientStore = WriteGuard<RetryingStore<OfflineStore, SystemClock, SystemRandom>>
+
 /// Bytes by file name or by key.
 public struct OfflineSource: Sendable {
     /// What cannot be done if a call fails.
@@ -44,6 +47,27 @@ public struct OfflineSource: Sendable {
                 clock.sleep(nanoseconds: $0)
                 return true
             })
+    }
+
+    /// The same, with retries, which end as soon as an interrupt was caught. Takes no writes if
+    /// `storage.readonly` is set.
+    static func patientStore(
+        _ configuration: Configuration, _ what: String
+    ) throws(UserError) -> PatientStore {
+        let clock = SystemClock()
+        return WriteGuard(
+            base: RetryingStore(
+                try store(configuration, what), clock: clock, random: SystemRandom(),
+                pause: { nanoseconds in
+                    var left = nanoseconds
+                    while left > 0, !Interrupts.wasCaught {
+                        let slice = min(left, 100_000_000)
+                        clock.sleep(nanoseconds: slice)
+                        left -= slice
+                    }
+                    return !Interrupts.wasCaught
+                }),
+            isReadOnly: configuration.storage.readonly)
     }
 
     /// The whole file or object.

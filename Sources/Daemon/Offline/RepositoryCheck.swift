@@ -42,12 +42,7 @@ public enum RepositoryCheck {
         let what = options.name.map { "cannot verify \($0)" } ?? "cannot verify the repository"
         var configuration = configuration
         configuration.storage.maxDownloads = Int64(options.threads)
-        let store = RetryingStore(
-            try OfflineSource.store(configuration, what), clock: clock, random: SystemRandom()
-        ) { nanoseconds in
-            clock.sleep(nanoseconds: nanoseconds)
-            return true
-        }
+        let store = try OfflineSource.patientStore(configuration, what)
         let pool = WorkerPool(threads: options.threads, name: "verify")
         defer { pool.stop() }
         var verifying = VerifyOptions()

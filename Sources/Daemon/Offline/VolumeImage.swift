@@ -65,15 +65,11 @@ public enum VolumeImage {
         signal(SIGPIPE, SIG_IGN)
         var configuration = configuration
         configuration.storage.maxDownloads = Int64(order.threads)
-        let store = RetryingStore(
-            WriteGuard(
-                base: try OfflineSource.store(configuration, what),
-                isReadOnly: configuration.storage.readonly),
-            clock: clock, random: SystemRandom(), pause: { pause(nanoseconds: $0) })
+        let store = try OfflineSource.patientStore(configuration, what)
         let pool = WorkerPool(threads: order.threads, name: "export")
         defer { pool.stop() }
         var random = SystemRandom()
-        let sources = ExportSources(store: store, host: hostName, what: what)
+        let sources = ExportSources(store: store, host: HostFacts.readHostName(), what: what)
         let source = try sources.open(order.source, since: order.since, random: &random)
         defer { sources.close(source) }
         let start = clock.now
@@ -86,17 +82,6 @@ public enum VolumeImage {
         do throws(ExportError) {
             return answer(source, try write(export, order, &random))
         } catch { throw error.userError(what) }
-    }
-
-    /// Waits in slices; false as soon as somebody asked to stop.
-    private static func pause(nanoseconds: UInt64) -> Bool {
-        var left = nanoseconds
-        while left > 0, !Interrupts.wasCaught {
-            let slice = min(left, 100_000_000)
-            clock.sleep(nanoseconds: slice)
-            left -= slice
-        }
-        return !Interrupts.wasCaught
     }
 
     private static func write(
@@ -147,13 +132,6 @@ public enum VolumeImage {
             throw refusal("standard output is a terminal", "send it to a file or a pipe")
         }
         return format
-    }
-
-    /// For people: who holds the pin.
-    private static var hostName: String {
-        var random = SystemRandom()
-        let scratch = VolatileDisk(seed: random.next()).root
-        return (try? HostFacts.read(fallback: scratch, random: &random).hostName) ?? "unknown"
     }
 
     private static func answer(
