@@ -79,7 +79,7 @@ struct Qcow2HostileTests {
         func feature(_ bits: UInt64) -> [UInt8] { patched(72, bigEndian(bits)) }
         try readAll(feature(1))
         try refusal(feature(2), "marked as corrupt")
-        try refusal(feature(4), "in another file")
+        try refusal(feature(4), "in an external data file")
         try refusal(feature(8), "contradicts its features")
         try refusal(feature(16), "subclusters")
         try refusal(feature(1 << 5 | 1 << 63), "bit 5, bit 63")
