@@ -43,8 +43,11 @@ public enum Compression {
                 Int32(source.count), Int32(target.count))
             return written > 0 ? Int(written) : nil
         case .zstd:
-            let written = ZSTD_compress(
-                target.baseAddress, target.count, source.baseAddress, source.count, zstdLevel)
+            let written = ZstdContexts.compressing.use { context in
+                ZSTD_compressCCtx(
+                    context, target.baseAddress, target.count, source.baseAddress, source.count,
+                    zstdLevel)
+            }
             return ZSTD_isError(written) == 0 ? written : nil
         }
     }
@@ -68,8 +71,10 @@ public enum Compression {
                     target.baseAddress?.assumingMemoryBound(to: CChar.self),
                     Int32(source.count), Int32(target.count)))
         case .zstd:
-            let result = ZSTD_decompress(
-                target.baseAddress, target.count, source.baseAddress, source.count)
+            let result = ZstdContexts.decompressing.use { context in
+                ZSTD_decompressDCtx(
+                    context, target.baseAddress, target.count, source.baseAddress, source.count)
+            }
             written = ZSTD_isError(result) == 0 ? result : -1
         }
         guard written == target.count else { throw .corrupt(codec, expectedBytes: target.count) }

@@ -91,6 +91,23 @@ struct CompressionTests {
         }
     }
 
+    @Test("what is kept of earlier calls changes no result, with many threads at once")
+    func contexts() async throws {
+        let inputs = (1...24).map { $0 % 2 == 0 ? noise($0 * 700) : compressible($0 * 7_000) }
+        let packed = try inputs.map { try #require(compress($0, .zstd)) }
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            for round in 0..<96 {
+                let (input, expected) = (inputs[round % 24], packed[round % 24])
+                group.addTask {
+                    let again = compress(input, .zstd)
+                    return try again == expected
+                        && decompress(expected, .zstd, count: input.count) == input
+                }
+            }
+            for try await isEqual in group { #expect(isEqual) }
+        }
+    }
+
     @Test("no codec has the number zero")
     func numbers() {
         #expect(Codec(rawValue: 0) == nil)
