@@ -103,6 +103,15 @@ public struct PackID: Hashable, Sendable, CustomStringConvertible {
 
 /// `value` in lower-case hexadecimal, padded with zeros.
 func hexadecimal(_ value: UInt64, digits: Int) -> String {
-    let text = String(value, radix: 16)
-    return String(repeating: "0", count: max(0, digits - text.utf8.count)) + text
+    let needed = (UInt64.bitWidth - value.leadingZeroBitCount + 3) / 4
+    let count = max(1, digits, needed)
+    return String(unsafeUninitializedCapacity: count) { room in
+        var rest = value
+        for place in (0..<count).reversed() {
+            let digit = UInt8(truncatingIfNeeded: rest & 15)
+            room[place] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+            rest >>= 4
+        }
+        return count
+    }
 }

@@ -351,10 +351,14 @@ struct Survey<Store: ObjectStore> {
     }
 
     private mutating func judgePacks() throws(UserError) {
-        unreachable.packs = packs.keys.filter { pack in
-            needed[pack] == nil && !isInFlight(pack)
-        }.sorted { $0.key < $1.key }
-        unreachable.commits.sort { $0.key < $1.key }
+        unreachable.packs = inOrder(
+            packs.keys.filter { needed[$0] == nil && !isInFlight($0) }, of: \.key)
+        unreachable.commits = inOrder(unreachable.commits, of: \.key)
+    }
+
+    /// In the order of their keys, each of which is made once.
+    private func inOrder<Name>(_ names: [Name], of key: (Name) -> String) -> [Name] {
+        names.map { (key: key($0), name: $0) }.sorted { $0.key < $1.key }.map(\.name)
     }
 
     /// Newer than the head: of a commit that is on its way. Without any commit nothing is known.
