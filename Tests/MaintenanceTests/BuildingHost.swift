@@ -185,8 +185,7 @@ final class BuildingHost: VolumeHost {
         next.packPages = target.commit.packPages
         next.slotCount = target.commit.slotCount
         next.digest = target.commit.digest
-        next.epoch = next.epoch.next
-        next.isFence = true
+        next.isFence = false
         next.sequence = next.sequence.next
         next.parentToken = next.token
         next.token = Token.random(from: &random)

@@ -141,6 +141,7 @@ struct RaceTests {
         try node.plane.deleteSnapshot("prod", sequence: target)
         try world.collectAll()
         _ = try node.plane.open("prod", force: false)
+        _ = try node.plane.drain("prod")
         let head = try #require(try HeadFinder(store: world.store).head(of: volume)).commit
         #expect(world.book.content(of: head.digest) == [0: 1, 1: 2])
         try world.expectWhole()
@@ -213,12 +214,13 @@ struct RaceTests {
     func fence() throws {
         let world = World()
         let node = try Node("a", world)
-        try node.make("prod", writes: [1, 2])
-        // A rollback's commit is a fence.
-        let first = try node.plane.snapshot("prod", tag: nil).sequence.rawValue
-        try node.write("prod", [3, 4])
-        _ = try node.plane.rollback("prod", toSequence: first)
+        let volume = try node.make("prod", writes: [1, 2])
+        // Off and on again: what the claim publishes holds what was there before.
+        try node.plane.delete("prod", purge: false)
+        _ = try node.plane.put("prod", PutRequest())
         let fence = try node.plane.snapshot("prod", tag: nil).sequence
+        let finder = HeadFinder(store: world.store)
+        #expect(try finder.commit(of: volume, fence).commit.isFence)
         // A fork of it is begun, and broken off before it pins anything.
         node.store.die(afterMutations: 1)
         let source = try ForkSource(from: "snapshot:prod@\(fence)")
