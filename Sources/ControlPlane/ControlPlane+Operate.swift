@@ -144,6 +144,14 @@ extension ControlPlane {
         }
         let (before, _) = try lastCommit(of: ref, reason: .rollback, what)
         let now = try Pinner(refs: refs(what)).read(before)
+        // A volume does not shrink, but an earlier one of the name may have been larger.
+        guard target.commit.size <= now.commit.size else {
+            throw UserError(
+                .conflict, what: what,
+                why: "that snapshot has \(target.commit.size) bytes, the volume of \(ref.name) has "
+                    + "\(now.commit.size)",
+                remedy: "grow it to that size first, or fork the snapshot into another name")
+        }
         if now.commit.digest == target.commit.digest {
             return RollbackReply(
                 sequence: before.sequence, etag: before.token.description, keptSnapshot: nil)

@@ -181,6 +181,28 @@ struct ForkTests {
             try failure { _ = try node.plane.rollback("prod", toSequence: 77) }.kind == .notFound)
     }
 
+    @Test("rollback to a snapshot of a larger volume that had the name waits for the room")
+    func rollbackToLarger() throws {
+        let node = try TestNode("a", shared)
+        let first = try node.make("prod", writes: [1])
+        let small = try node.plane.snapshot("prod", tag: nil).sequence.rawValue
+        _ = try node.plane.put("prod", PutRequest(size: size(2 << 30)))
+        try node.host.write(2, to: first)
+        let large = try node.plane.snapshot("prod", tag: nil).sequence.rawValue
+        try node.plane.delete("prod", purge: false)
+        let request = PutRequest(
+            source: try ForkSource(manifestName: "prod", snapshotSequence: small))
+        let volume = try node.plane.put("prod", request).export.volume
+        _ = try node.plane.attach("prod")
+        let error = try failure { _ = try node.plane.rollback("prod", toSequence: large) }
+        #expect(error.kind == .conflict && error.why.contains("\(2 << 30) bytes"))
+        #expect(try node.content("prod") == [1])
+        _ = try node.plane.put("prod", PutRequest(size: size(2 << 30)))
+        _ = try node.plane.rollback("prod", toSequence: large)
+        #expect(try node.content("prod") == [1, 2])
+        #expect(try shared.head(of: volume).size == size(2 << 30))
+    }
+
     @Test("a commit that the collector deletes cannot be pinned, and the refusal leaves no ref")
     func collected() throws {
         let node = try TestNode("a", shared)
