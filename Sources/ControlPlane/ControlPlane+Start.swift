@@ -68,7 +68,12 @@ extension ControlPlane {
             repository = try refs.get(key)
         }
         guard let repository else { throw refs.contended }
-        if let kept = try localRepository(what) {
+        let kept = try localRepository(what)
+        // No hash is in it: one answer neither binds a cache directory for good nor refuses it.
+        if kept?.id != repository.id, try refs.get(key, as: Repository.self) != repository {
+            throw UserError(what, .damaged(key: key, detail: "it was read twice, and differs"))
+        }
+        if let kept {
             guard kept.id == repository.id else {
                 throw UserError(
                     .conflict, what: what,

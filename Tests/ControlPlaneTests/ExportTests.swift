@@ -9,6 +9,7 @@ import Formats
 import HostIO
 import ObjectStore
 import Primitives
+import Synchronization
 import Testing
 
 @Suite("Exports")
@@ -226,5 +227,39 @@ struct ExportTests {
         #expect(try failure { try node.restart() }.kind == .failed)
         try shared.store.delete(["martlet.json"])
         #expect(try failure { try node.restart() }.kind == .conflict)
+    }
+
+    @Test("one wrong answer neither binds a cache directory to a repository nor refuses it")
+    func misreadRepository() throws {
+        _ = try TestNode("a", shared)
+        let disk = VolatileDisk(seed: 4)
+        for isBound in [false, true] {
+            let plane = ControlPlane(
+                configuration: ControlPlaneConfiguration(
+                    node: try #require(RefName("b")), machineID: "machine-b"),
+                cacheDirectory: disk.root, store: MisreadStore(base: shared.store),
+                host: FakeHost(store: shared.store, book: shared.book, seed: 4),
+                clock: shared.clock, random: SplitMix64(seed: 4))
+            let error = try failure { _ = try plane.start() }
+            #expect(error.kind == .failed && error.why.contains("martlet.json"), "\(isBound)")
+            #expect(try plane.start().isStoreReachable)
+        }
+    }
+}
+
+/// Tells of another repository once, and of the true one from then on.
+private final class MisreadStore: ForwardingStore {
+    let base: MemoryStore
+    private let hasLied = Lock(false)
+
+    init(base: MemoryStore) { self.base = base }
+
+    func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
+        let bytes = try base.get(key, limit: limit)
+        let lies = hasLied.withLock { hasLied in
+            defer { hasLied = true }
+            return !hasLied
+        }
+        return lies ? Repository(id: Token(low: 1, high: 2), createdSeconds: 1).encoded : bytes
     }
 }
