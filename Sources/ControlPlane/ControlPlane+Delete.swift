@@ -52,13 +52,15 @@ extension ControlPlane {
         }
         endView(of: ref.name)
         table.setAttachment(nil, of: ref.name)
+        var last = ref
         if ref.state == .live {
-            try update(ref.name, what) { current in
+            last = try update(ref.name, what) { current in
                 guard current.state == .live, current.volume == ref.volume else { return nil }
                 return current.next { $0.state = .detached }
             }
         }
         try removeLocal(ref.volume, all: false, what)
+        guard last.state != .live else { throw overtaken(ref, what) }
     }
 
     private func refuseIfServedElsewhere(_ ref: ExportRef, _ what: String) throws(UserError) {
@@ -66,6 +68,13 @@ extension ControlPlane {
         throw UserError(
             .conflict, what: what, why: "\(node) serves it now",
             remedy: "delete it there")
+    }
+
+    /// What was to go had the name when this began, and something else has it now.
+    private func overtaken(_ ref: ExportRef, _ what: String) -> UserError {
+        UserError(
+            .conflict, what: what, why: "\(ref.name) was given to another volume meanwhile",
+            remedy: "look at what it is now; repeat the request if that is to go too")
     }
 
     private func removeLocal(_ volume: VolumeID, all: Bool, _ what: String) throws(UserError) {
@@ -91,13 +100,15 @@ extension ControlPlane {
         for start in stride(from: 0, to: keys.count, by: 1000) {
             try refs.delete(Array(keys[start..<min(start + 1000, keys.count)]))
         }
+        var last = ref
         if ref.state != .deleted {
-            try update(ref.name, what) { current in
+            last = try update(ref.name, what) { current in
                 guard current.volume == ref.volume else { return nil }
                 return current.next { $0.state = .deleted }
             }
         }
         try removeLocal(ref.volume, all: true, what)
+        guard last.state == .deleted else { throw overtaken(ref, what) }
     }
 }
 

@@ -198,6 +198,24 @@ struct ConvergenceTests {
         }
     }
 
+    @Test("what another host gave to a new volume is not called deleted", arguments: [true, false])
+    func overtakenDelete(purge: Bool) throws {
+        let shared = SharedStore()
+        let first = try TestNode("a", shared)
+        let second = try TestNode("b", shared)
+        try second.make("prod", writes: [1])
+        let other = UncheckedBox(second.plane)
+        // Behind the listing and the reading of the name.
+        shared.interrupt(after: 2) {
+            try? other.value.delete("prod", purge: true)
+            _ = try? other.value.put("prod", PutRequest(size: size(4096)))
+        }
+        let error = try failure { try first.plane.delete("prod", purge: purge) }
+        #expect(!shared.endInterruption() && error.kind == .conflict, "\(error)")
+        #expect(try second.plane.info("prod").size == size(4096))
+        #expect(try second.content("prod") == [])
+    }
+
     @Test(
         "concurrent calls on one name are one after the other, on different names they all succeed")
     func threads() throws {
