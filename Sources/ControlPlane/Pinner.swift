@@ -94,7 +94,9 @@ package struct Pinner<Store: ObjectStore> {
     private func requirePresence(
         of needed: Set<PackID>, _ commit: Commit
     ) throws(UserError) {
-        for volume in Set(needed.map(\.volume)) {
+        let volumes = Set(needed.map(\.volume))
+        // In order: a seed of the simulator makes the same requests each time.
+        for volume in volumes.sorted(by: { ($0.high, $0.low) < ($1.high, $1.low) }) {
             let there = Set(try refs.keys(prefix: PackID.keyPrefix(of: volume)))
             if needed.contains(where: { $0.volume == volume && !there.contains($0.key) }) {
                 throw collected(commit, "was collected, or is damaged")

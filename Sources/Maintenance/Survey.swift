@@ -233,8 +233,8 @@ struct Survey<Store: ObjectStore> {
             try reach(commit, holder: pin.holder)
         }
         // What was listed is there. The rest came since, or is damage.
-        for (pack, holder) in needed where packs[pack] == nil {
-            guard try isThere(pack) else { throw missing(pack.key, holder) }
+        for pack in inOrder(needed.keys.filter { packs[$0] == nil }, of: \.key) {
+            guard try isThere(pack) else { throw missing(pack.key, needed[pack] ?? "a root") }
         }
     }
 
@@ -340,7 +340,8 @@ struct Survey<Store: ObjectStore> {
                 throw UserError(refs.what, error)
             }
             var isWhole = true
-            for pack in unseen.packs where isWhole && needed[pack] == nil {
+            let unlisted = unseen.packs.filter { needed[$0] == nil && packs[$0] == nil }
+            for pack in inOrder(Array(unlisted), of: \.key) where isWhole {
                 isWhole = try isThere(pack)
             }
             guard isWhole else { continue }
