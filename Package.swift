@@ -142,6 +142,7 @@ targets += [
         [
             "Primitives", "BlockDevice", "Formats", "Documents", "HostIO", "ObjectStore", "Journal",
             "CleanCache", "VolumeMap", "Committer", "VolumeEngine", "ControlPlane",
+            "Maintenance",
         ]),
     .executableTarget(
         name: "martlet-sim", dependencies: ["Simulator", "Shard", "HostIO", "Primitives"],

@@ -24,6 +24,7 @@ public final class MemoryStore: ObjectStore {
         var objects: [String: [UInt8]]
         /// The keys of `objects`, sorted.
         var keys: [String]
+        var creations: UInt64 = 0
         var faults: [StoreFault] = []
         var randomFaults: [(fault: StoreFault, perMille: UInt64)] = []
         var late: [Late] = []
@@ -113,8 +114,14 @@ public final class MemoryStore: ObjectStore {
         }
     }
 
+    /// One object as it is. Nil if there is none.
+    public func object(_ key: String) -> [UInt8]? { state.withLock { $0.objects[key] } }
+
     /// Nil if there is no such object.
     public func byteCount(of key: String) -> Int? { state.withLock { $0.objects[key]?.count } }
+
+    /// How many objects were ever created.
+    public var creations: UInt64 { state.withLock { $0.creations } }
 
     public var counts: StoreCounts { state.withLock { $0.counts } }
 
@@ -183,6 +190,7 @@ public final class MemoryStore: ObjectStore {
     private static func create(_ key: String, _ body: [UInt8], _ state: inout State) -> PutOutcome {
         guard state.objects[key] == nil else { return .exists }
         state.objects[key] = body
+        state.creations += 1
         state.keys.insert(key, at: place(of: key, in: state.keys))
         return .created
     }

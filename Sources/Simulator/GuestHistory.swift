@@ -185,6 +185,14 @@ struct GuestHistory {
         return version.isZero ? .zeros : .written(by: version.request)
     }
 
+    /// The same content, whatever led to it. The longer one ends in zeros.
+    func looks(like other: GuestHistory) -> Bool {
+        (0..<max(sectors, other.sectors)).allSatisfy { sector in
+            let mine = sector < sectors ? expected(sector) : .zeros
+            return mine == (sector < other.sectors ? other.expected(sector) : .zeros)
+        }
+    }
+
     /// The disk came back as it was after `index` requests: the later ones never happened. All that
     /// is left is durable, because recovery seals it.
     mutating func rewind(to index: UInt64) {

@@ -16,6 +16,10 @@ public enum Fault: String, CaseIterable, Sendable {
     case reboot
     case crashInRecovery = "crash-in-recovery"
     case cacheLoss = "cache-loss"
+    /// Between two requests to the store.
+    case killInRequest = "kill-in-request"
+    /// Its wall clock is wrong by ten years from now on, or right again.
+    case clockJump = "clock-jump"
     // Of the disk.
     case syncFails = "sync-fails"
     case writeFails = "write-fails"
@@ -33,12 +37,14 @@ public enum Fault: String, CaseIterable, Sendable {
     // Of two hosts.
     /// It stands still before a request to the store, and the other one takes the volume.
     case writerStalls = "writer-stalls"
+    /// A collector is never heard of again.
+    case collectorDies = "collector-dies"
 
     /// It ends the process.
     var isCrash: Bool {
         switch self {
         case .kill, .killInCall, .powerLoss, .powerLossInCall, .reboot, .crashInRecovery,
-            .cacheLoss:
+            .cacheLoss, .killInRequest:
             true
         default: false
         }
@@ -56,6 +62,25 @@ public enum Action: String, CaseIterable, Sendable {
     case commit, resize, close
     case takeOver = "take-over"
     case heal
+    // Of the control plane.
+    case create, snapshot, tag, fork, view, rollback, detach, attach, purge, grow
+    case deleteSnapshot = "delete-snapshot"
+    /// Off, and the same name again from one of its snapshots.
+    case replace
+    // Of the collector.
+    case collect
+    case collectDry = "collect-dry"
+    case abandon
+
+    /// Somebody asks a control plane.
+    var isCall: Bool {
+        switch self {
+        case .create, .snapshot, .tag, .fork, .view, .rollback, .detach, .attach, .purge, .grow,
+            .deleteSnapshot, .replace:
+            true
+        default: false
+        }
+    }
 }
 
 /// What the volume goes through.
@@ -86,6 +111,28 @@ public enum Transition: String, CaseIterable, Sendable {
     case takenOver = "taken-over"
     case fenced
     case journalSetAside = "journal-set-aside"
+    // What names go through.
+    case rolledBack = "rolled-back"
+    case leftBehind = "left-behind"
+    case snapshotTaken = "snapshot-taken"
+    case snapshotUnflushed = "snapshot-of-unflushed-writes"
+    case tagMoved = "tag-moved"
+    case forkedExport = "forked-export"
+    case forkedSnapshot = "forked-snapshot"
+    case forkedTag = "forked-tag"
+    case detached
+    case attached
+    case replaced
+    case purged
+    case nameReused = "name-reused"
+    case viewed
+    case creationLeft = "creation-left"
+    // What the collector goes through.
+    case condemned
+    case packsDeleted = "packs-deleted"
+    case commitsDeleted = "commits-deleted"
+    case collectionResumed = "collection-resumed"
+    case collectionOvertaken = "collection-overtaken"
 }
 
 /// How often each kind of something happened.

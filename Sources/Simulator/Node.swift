@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A simulated host: its disk, its life, and what its guest did and may expect. Two of them work
-// over one store; what one believes is its own until it asks.
+// A volume on a simulated host: what runs of it there, and what its guest did and may expect. Two
+// hosts work over one store; what one believes of a volume is its own until it asks.
 
 import ControlPlane
 import Formats
@@ -11,57 +11,72 @@ import ObjectStore
 import Primitives
 import VolumeEngine
 
-/// One host. Confined to its simulation.
+/// One volume on one host. Confined to its simulation.
 final class Node {
+    /// What a fence or a rollback stands on: where a host begins that adopts nothing else.
     struct Claimed {
         let token: Token
         let index: UInt64
         let history: GuestHistory
+        /// How often the volume went back to older content before: what another generation
+        /// acknowledged is gone on purpose.
+        let generation: Int
+        let cut: RecordSequence
     }
 
-    let number: Int
-    let store: NodeStore
-    var disk: VolatileDisk
-    var bootID: BootID
-    /// Nil while nothing runs here.
+    let machine: Machine
+    unowned let track: Track
+    /// Nil while it does not run here.
     var host: SimulatedHost?
-    /// It has opened the volume at least once.
+    /// It is to run here: it was opened, and nobody took it off.
     var isStarted = false
     /// The volume as this host's guest knows it: after a take-over elsewhere a branch of its own.
     var history: GuestHistory
     /// What the guest's disk was after how many requests, by the cut a commit may carry.
     var indexByCut: [RecordSequence: UInt64] = [:]
-    /// What its newest fence stands on.
+    /// What its newest fence or rollback stands on.
     var claimed: Claimed?
+    /// Of the history.
+    var generation = 0
+    /// The commit that it last asked to go back to.
+    var rollback: Token?
     var flights: [UInt64: Flight] = [:]
     /// The worst that happened since the disk was last compared with the history.
     var worstDeath = Simulation.Death.kill
-    /// What the cut is that the disk is armed with.
-    var armedDeath = (death: Simulation.Death.kill, fault: Fault.killInCall)
-    /// The store may have answered with faults since the volume was opened.
-    var isStoreFaulty = false
-    /// A call on the journal was told to fail since the last restart: the volume may refuse writes.
-    var hasFailedDisk = false
     /// Another host was seen to have taken the volume: it takes no more writes.
     var isFenced = false
     /// The volume was opened, and it is not known yet how much of the history survived.
     var isUnjudged = false
-    /// The disk has next to no room.
-    var isDiskFull = false
+    /// No guest may send anything.
+    var isHeld = false
 
-    init(
-        number: Int, store: MemoryStore, sent: SentCommits, sectors: Int,
-        random: inout SplitMix64
-    ) {
-        self.number = number
-        self.store = NodeStore(base: store, node: number, sent: sent)
-        disk = VolatileDisk(seed: random.next())
-        bootID = BootID.random(from: &random)
-        history = GuestHistory(sectors: sectors)
+    init(machine: Machine, track: Track, history: GuestHistory) {
+        self.machine = machine
+        self.track = track
+        self.history = history
+    }
+
+    var number: Int { machine.number }
+    var store: NodeStore { machine.store }
+    var disk: VolatileDisk { machine.disk }
+    var isStoreFaulty: Bool { host?.isStoreFaulty ?? machine.isStoreFaulty }
+    var hasFailedDisk: Bool {
+        get { machine.hasFailedDisk }
+        set { machine.hasFailedDisk = newValue }
+    }
+
+    /// What the process had of it in memory is gone.
+    func drop() {
+        host?.returnPayloads()
+        host = nil
+        flights.removeAll()
+        isFenced = false
+        isUnjudged = true
+        isHeld = false
     }
 }
 
-/// A process: the volume, its worker, and what is under way between them.
+/// What runs of a volume: the volume, its worker, and what is under way between them.
 final class SimulatedHost {
     var volume: Volume<VolatileDirectory>
     let worker: VolumeWorker<VolatileDirectory, NodeStore>
@@ -70,10 +85,16 @@ final class SimulatedHost {
     /// Payloads lent to the volume until its turn ends.
     var lent: [UnsafeMutableRawBufferPointer] = []
     var controls: [ControlRequest: UInt64] = [:]
+    /// What the control plane waits for, and what came.
+    var awaited: [ControlRequest: ControlAnswer?] = [:]
     var nextControl: UInt64 = 1
     var isClosing = false
+    /// It may still report or remember a fault of the store.
+    var isStoreFaulty = false
     /// The last record that was found at the start.
     var recoveredLast = RecordSequence(0)
+    /// The cut of the root that it was opened from.
+    var openedCut = RecordSequence(0)
     /// Of the commit that was found without an answer at the start.
     var openedPending: Token?
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The store as one host reaches it: the shared one, with a note of which host sent which commit,
-// and a place before every request where the world may go on without the host that asks.
+// The store as one host or collector reaches it: the shared one, with a note of who sent which
+// commit, and a gate before every request, where the world may go on without the one who asks, and
+// where that one may die.
 
 import Formats
 import ObjectStore
 import Primitives
 import Synchronization
 
-/// Which host sent a commit's bytes, also if they land late.
+/// Who sent a commit's bytes, also if they land late.
 final class SentCommits: Sendable {
     private let senders = Lock<[UInt64: Int]>([:])
 
@@ -26,23 +27,36 @@ final class SentCommits: Sendable {
 
 struct NodeStore: ObjectStore {
     /// What happens before a request. Confined: to the one thread of its simulation.
-    final class Pause: @unchecked Sendable {
+    final class Gate: @unchecked Sendable {
+        /// Called when so many requests have passed, once.
         var requestsLeft = 0
         var body: (() -> Void)?
+        /// The one who asks is gone: nothing reaches the store.
+        var isDead = false
+        /// Others may act.
+        var interlude: (() -> Void)?
+        /// Judges what is about to be deleted.
+        var onDelete: (([String]) -> Void)?
+        /// Keys that listings leave out: a planted fault.
+        var hides: ((String) -> Bool)?
 
-        func pass() {
-            guard body != nil else { return }
-            requestsLeft -= 1
-            guard requestsLeft <= 0, let body else { return }
-            self.body = nil
-            body()
+        func pass(_ key: String) throws(ObjectStoreError) {
+            if body != nil {
+                requestsLeft -= 1
+                if requestsLeft <= 0, let body {
+                    self.body = nil
+                    body()
+                }
+            }
+            if !isDead { interlude?() }
+            if isDead { throw .away(key: key, detail: "the one who asks is dead") }
         }
     }
 
     let base: MemoryStore
     let node: Int
     let sent: SentCommits
-    let pause = Pause()
+    let gate = Gate()
 
     init(base: MemoryStore, node: Int, sent: SentCommits) {
         self.base = base
@@ -56,47 +70,51 @@ struct NodeStore: ObjectStore {
     func putIfAbsent(
         _ key: String, _ body: UnsafeRawBufferPointer
     ) throws(ObjectStoreError) -> PutOutcome {
-        pause.pass()
+        try gate.pass(key)
         if key.hasPrefix("volumes/") { sent.note(key, body, by: node) }
         return try base.putIfAbsent(key, body)
     }
 
     func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
-        pause.pass()
+        try gate.pass(key)
         return try base.get(key, limit: limit)
     }
 
     func get(
         _ key: String, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(ObjectStoreError) {
-        pause.pass()
+        try gate.pass(key)
         try base.get(key, at: offset, into: buffer)
     }
 
     func getSuffix(_ key: String, count: Int) throws(ObjectStoreError) -> [UInt8] {
-        pause.pass()
+        try gate.pass(key)
         return try base.getSuffix(key, count: count)
     }
 
     func head(_ key: String) throws(ObjectStoreError) -> UInt64? {
-        pause.pass()
+        try gate.pass(key)
         return try base.head(key)
     }
 
     func list(
         prefix: String, after: String?, limit: Int
     ) throws(ObjectStoreError) -> ListPage {
-        pause.pass()
-        return try base.list(prefix: prefix, after: after, limit: limit)
+        try gate.pass(prefix)
+        let page = try base.list(prefix: prefix, after: after, limit: limit)
+        guard let hides = gate.hides else { return page }
+        return ListPage(
+            entries: page.entries.filter { !hides($0.key) }, isTruncated: page.isTruncated)
     }
 
     func delete(_ keys: [String]) throws(ObjectStoreError) {
-        pause.pass()
+        try gate.pass(keys.first ?? "")
+        gate.onDelete?(keys)
         try base.delete(keys)
     }
 
     func dateSeconds() throws(ObjectStoreError) -> UInt64? {
-        pause.pass()
+        try gate.pass("")
         return try base.dateSeconds()
     }
 }

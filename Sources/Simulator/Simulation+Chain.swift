@@ -10,99 +10,132 @@ import ObjectStore
 import Primitives
 import VolumeMap
 
-/// What the store holds, as the world knows it.
-struct Chain {
-    /// The newest commit.
-    var head: Commit { didSet { nextKey = Self.key(after: head) } }
-    /// Where its successor will be; asked for after every step.
-    private(set) var nextKey: String
-    /// The volume as it is in the newest commit, and after how many requests.
-    var history: GuestHistory
-    var index: UInt64 = 0
-    /// Who claimed which epoch.
-    var owners: [Epoch: Int] = [:]
-
-    init(head: Commit, history: GuestHistory) {
-        self.head = head
-        self.history = history
-        nextKey = Self.key(after: head)
-    }
-
-    private static func key(after commit: Commit) -> String {
-        CommitKey.key(commit.volume, commit.sequence.next)
-    }
-
-    /// Who may publish. Nil before the first claim.
-    var owner: Int? { owners[head.epoch] }
-}
-
 extension Simulation {
+    /// Takes in what has landed of all volumes.
+    func followChains() throws(SimulationFailure) {
+        guard store.creations != names.followed else { return }
+        // Who lost its name in this step may be at work, and others make forks of what it leaves.
+        for track in tracks + leaving { try followChain(of: track) }
+        let waits = (tracks + leaving).contains { $0.isWaiting }
+        names.followed = waits ? nil : store.creations
+    }
+
     /// Takes in what has landed. Commits of a host whose recovery is not judged yet wait, unless
-    /// `force`: then none of them can have a cut of after the recovery.
-    func followChain(force: Bool = false) throws(SimulationFailure) {
-        guard force || !nodes.contains(where: \.isUnjudged) else { return }
-        while true {
-            let key = chain.nextKey
-            guard store.byteCount(of: key) != nil, let bytes = store.objects[key] else { return }
-            let commit: Commit
-            do throws(FormatError) {
-                commit = try Self.decode(bytes)
-            } catch { throw failure("\(key) was published and does not decode: \(error)") }
+    /// `force`: then none of them, up to `last`, can have a cut of after the recovery.
+    func followChain(
+        of track: Track, force: Bool = false, upTo last: Token? = nil
+    ) throws(SimulationFailure) {
+        guard force || !track.isWaiting else { return }
+        while track.chain.head.token != last {
+            let key = track.chain.nextKey
+            guard let bytes = store.object(key) ?? buried.removeValue(forKey: key) else { return }
+            let commit = try decode(bytes, key)
             guard let author = sent.sender(key, bytes) else {
                 throw failure("nobody sent \(key)")
             }
-            try judge(commit, by: nodes[author])
+            try judge(commit, by: track.nodes[author], of: track)
         }
     }
 
-    private static func decode(_ bytes: [UInt8]) throws(FormatError) -> Commit {
-        try bytes.withUnsafeBytes { raw in
+    func decode(_ bytes: [UInt8], _ key: String) throws(SimulationFailure) -> Commit {
+        let commit = bytes.withUnsafeBytes { raw in
             Result { () throws(FormatError) in try Commit(decoding: raw, key: nil) }
-        }.get()
+        }
+        do throws(FormatError) { return try commit.get() } catch {
+            throw failure("\(key) was published and does not decode: \(error)")
+        }
     }
 
-    private func judge(_ commit: Commit, by author: Node) throws(SimulationFailure) {
+    private func judge(
+        _ commit: Commit, by author: Node, of track: Track
+    ) throws(SimulationFailure) {
+        let head = track.chain.head
         let what = "commit \(commit.sequence) of epoch \(commit.epoch) by host \(author.number)"
-        tell("landed: \(what)")
+        tell("landed: \(what) of \(track.name)")
         report.note(commit.sequence.rawValue << 16 | UInt64(author.number) << 8 | 0xC2)
-        guard commit.parentToken == chain.head.token else {
-            throw failure("\(what) does not follow commit \(chain.head.sequence)")
+        guard commit.parentToken == head.token, !track.chain.isEnded else {
+            throw failure("\(what) does not follow commit \(head.sequence)")
         }
         if commit.isFence {
-            guard commit.epoch == chain.head.epoch.next, commit.digest == chain.head.digest,
-                commit.cut == chain.head.cut
-            else { throw failure("\(what) is a fence that changes more than the epoch") }
-            try judgeTakeover(commit, by: author, what)
-            chain.owners[commit.epoch] = author.number
-            author.claimed = Node.Claimed(
-                token: commit.token, index: chain.index, history: chain.history)
+            try judgeFence(commit, by: author, of: track, what)
         } else {
-            guard chain.owners[commit.epoch] == author.number, commit.epoch == chain.head.epoch
-            else {
+            guard track.chain.owner == author.number, commit.epoch == head.epoch else {
                 throw failure("\(what) was published by a host that was fenced")
             }
-            guard let index = author.indexByCut[commit.cut], index >= chain.index else {
+            // A cut moves with every commit of writes: this one has other content and no writes.
+            if commit.cut == head.cut, commit.digest != head.digest {
+                return try judgeRollback(commit, by: author, of: track, what)
+            }
+            guard let index = author.indexByCut[commit.cut], index >= track.chain.index else {
                 throw failure("\(what) has a cut that was never a moment, or an old one")
             }
-            chain.index = index
-            chain.history = author.history.prefix(index)
+            track.chain.index = index
+            track.chain.history = author.history.prefix(index)
         }
-        chain.head = commit
+        try accept(commit, of: track, what)
+    }
+
+    private func judgeRollback(
+        _ commit: Commit, by author: Node, of track: Track, _ what: String
+    ) throws(SimulationFailure) {
+        guard let token = author.rollback, let target = contents[token] else {
+            throw failure("\(what) has other content and no writes")
+        }
+        track.chain.generation += 1
+        track.chain.index = target.index
+        track.chain.history = target.base(sectors: track.sectors)
+        report.transitions.note(.rolledBack)
+        setBase(commit, of: author, track)
+        try accept(commit, of: track, what)
+    }
+
+    /// The author's history goes on from here.
+    private func setBase(_ commit: Commit, of author: Node, _ track: Track) {
+        author.claimed = Node.Claimed(
+            token: commit.token, index: track.chain.index, history: track.chain.history,
+            generation: track.chain.generation, cut: commit.cut)
+    }
+
+    private func accept(
+        _ commit: Commit, of track: Track, _ what: String
+    ) throws(SimulationFailure) {
+        track.chain.head = commit
+        contents[commit.token] = Content(index: track.chain.index, history: track.chain.history)
         report.commits += 1
+        guard !track.chain.isEnded else { return }
+        // What was deleted while it was made may be what it needs.
+        if names.deletions > 0, chance(2_500) { try examine(commit, "\(what) of \(track.name)") }
         guard chance(1_250) else { return }
-        try checkStore(Root(commit: commit), holds: chain.index...chain.index, of: chain.history)
+        let index = track.chain.index
+        try checkStore(Root(commit: commit), holds: index...index, of: track.chain.history)
+    }
+
+    private func judgeFence(
+        _ commit: Commit, by author: Node, of track: Track, _ what: String
+    ) throws(SimulationFailure) {
+        let head = track.chain.head
+        guard commit.epoch == head.epoch.next else {
+            throw failure("\(what) is a fence of another epoch than the next")
+        }
+        let owner = track.chain.owner
+        track.chain.owners[commit.epoch] = author.number
+        // The end of the volume: what it held is nobody's any more.
+        if commit.state == .deleted { return }
+        guard commit.digest == head.digest, commit.cut == head.cut else {
+            throw failure("\(what) is a fence that changes more than the epoch")
+        }
+        try judgeTakeover(commit, by: author, from: owner, of: track, what)
+        setBase(commit, of: author, track)
     }
 
     /// Whoever was the writer may have acknowledged more than the store has: then the fence of
     /// another says so.
     private func judgeTakeover(
-        _ fence: Commit, by author: Node, _ what: String
+        _ fence: Commit, by author: Node, from owner: Int?, of track: Track, _ what: String
     ) throws(SimulationFailure) {
-        guard let owner = chain.owner, owner != author.number, chain.head.state == .open else {
-            return
-        }
+        guard let owner, owner != author.number, track.chain.head.state == .open else { return }
         report.transitions.note(.takenOver)
-        guard nodes[owner].history.acknowledged > chain.index else { return }
+        guard track.nodes[owner].history.acknowledged > track.chain.index else { return }
         guard fence.uncleanTakeover != nil else {
             throw failure("\(what) does not say that acknowledged writes may be missing")
         }

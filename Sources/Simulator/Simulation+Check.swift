@@ -7,6 +7,7 @@
 import BlockDevice
 import Formats
 import HostIO
+import ObjectStore
 import Primitives
 import VolumeEngine
 import VolumeMap
@@ -16,8 +17,9 @@ extension Simulation {
     /// or past `bounds.lowerBound`. The history then continues from there.
     func checkDisk(_ bounds: ClosedRange<UInt64>) throws(SimulationFailure) {
         guard node.host != nil else { throw failure("nobody serves the volume") }
-        let stamps = try readWholeDisk(sectors: deviceSectors)
+        guard let stamps = try readWholeDisk(sectors: deviceSectors) else { return giveUp() }
         report.diskChecks += 1
+        let bounds = try resolved(bounds)
         tell("judging within \(bounds)")
         switch node.history.judge(stamps, bounds: bounds) {
         case .prefix(let index):
@@ -35,19 +37,52 @@ extension Simulation {
         }
     }
 
-    /// Reads in pieces, each until it is answered; a crash on the way starts the disk over.
-    private func readWholeDisk(sectors: Int) throws(SimulationFailure) -> [GuestHistory.Stamp] {
+    /// The volume is another host's, and what only this one's old commit needs was collected: reads
+    /// fail here, and will until somebody opens it anew.
+    private func giveUp() {
+        report.transitions.note(.leftBehind)
+        tell("host \(node.number) cannot read its old commit any more")
+        node.drop()
+        node.isStarted = false
+    }
+
+    /// A rollback that was pending at the opening has been resolved by the first read.
+    private func resolved(
+        _ bounds: ClosedRange<UInt64>
+    ) throws(SimulationFailure) -> ClosedRange<UInt64> {
+        guard node.rollback != nil, let host = node.host,
+            host.openedPending == host.volume.root.commit.token,
+            host.openedCut == host.volume.root.commit.cut
+        else { return bounds }
+        try followChain(of: node.track, force: true, upTo: host.openedPending)
+        guard let claimed = node.claimed, claimed.token == host.volume.root.commit.token,
+            claimed.generation != node.generation
+        else { return bounds }
+        let last = host.volume.report().lastRecord
+        begin(node, from: claimed, cuts: claimed.cut...max(claimed.cut, last))
+        return claimed.index...claimed.index
+    }
+
+    /// Reads in pieces, each until it is answered. Nil if it never will be, and may be.
+    private func readWholeDisk(
+        sectors: Int
+    ) throws(SimulationFailure) -> [GuestHistory.Stamp]? {
         let pieceSectors = 512
         let buffer = UnsafeMutableRawBufferPointer.allocate(
             byteCount: pieceSectors * Limits.sectorBytes, alignment: 8)
         defer { buffer.deallocate() }
         var stamps: [GuestHistory.Stamp] = []
         node.disk.crashAt(nil)
+        node.store.gate.body = nil
+        // What it publishes meanwhile cannot be judged before it is: others would build on that.
+        let wasJudging = isJudging
+        isJudging = true
+        defer { isJudging = wasJudging }
         while stamps.count < sectors {
             let count = min(pieceSectors, sectors - stamps.count)
             let target = UnsafeMutableRawBufferPointer(
                 rebasing: buffer[..<(count * Limits.sectorBytes)])
-            try readPiece(at: stamps.count, into: target)
+            guard try readPiece(at: stamps.count, into: target) else { return nil }
             for index in 0..<count {
                 let start = index * Limits.sectorBytes
                 let bytes = UnsafeRawBufferPointer(
@@ -61,19 +96,22 @@ extension Simulation {
 
     private func readPiece(
         at sector: Int, into target: UnsafeMutableRawBufferPointer
-    ) throws(SimulationFailure) {
+    ) throws(SimulationFailure) -> Bool {
         let tag = RequestTag(session: Self.oracleSession, slot: 0, cookie: 0)
         for round in 0..<10_000 {
             guard let host = node.host else { throw failure("the daemon died during a check") }
             let offset = ByteOffset(UInt64(sector * Limits.sectorBytes))
             switch host.volume.read(at: offset, into: target, tag: tag) {
-            case .done: return
+            case .done: return true
             case .parked: break
             case .staged: throw failure("a read was staged")
             case .failed(let error):
-                guard node.isStoreFaulty else { throw failure("read failed with \(error)") }
+                guard node.isStoreFaulty || isBehind else {
+                    throw failure("read failed with \(error)")
+                }
             }
             if round > 100 { heal() }
+            if round > 400, isBehind { return false }
             try turnTheWheel(host)
         }
         throw failure(
@@ -81,7 +119,7 @@ extension Simulation {
     }
 
     /// Carries out everything that is under way, in order.
-    private func turnTheWheel(_ host: SimulatedHost) throws(SimulationFailure) {
+    func turnTheWheel(_ host: SimulatedHost) throws(SimulationFailure) {
         host.volume.endTurn()
         try settle()
         let effects = host.effects
@@ -91,26 +129,40 @@ extension Simulation {
         host.events.removeAll()
         for event in events { try deliver(event, to: host) }
         clock.advance(nanoseconds: 200_000_000)
-        host.volume.tick(clock.now, wallSeconds: clock.wallSeconds)
+        passTime(host)
         try settle()
     }
 
-    /// Heals everything and lets time pass: every request finishes, the host that may publish
-    /// drains the volume, the other one is fenced; the store holds the whole history, and the disk
-    /// too.
+    /// Heals everything and lets time pass: every request finishes, the hosts that may publish
+    /// drain their volumes, the others are fenced; the store holds the whole histories, and the
+    /// disks too; every name has what it is to have; what no name needs is collected.
     func finish() throws(SimulationFailure) {
-        for node in nodes {
-            node.disk.crashAt(nil)
-            node.store.pause.body = nil
+        for machine in machines {
+            machine.disk.crashAt(nil)
+            machine.store.gate.body = nil
+            machine.store.gate.isDead = false
+            machine.skew.seconds = 0
         }
         heal()
-        try followChain()
-        let owner = chain.owner ?? 0
-        node = nodes[1 - owner]
+        store.landLate()
+        try learnNames()
+        for machine in machines where machine.hasFailedDisk {
+            node = nodes(of: machine)[0]
+            try die(.power, by: .powerLoss)
+        }
+        try learnNames()
+        for track in tracks where track.isOpen { try finish(track) }
+        try collectAll()
+    }
+
+    private func finish(_ track: Track) throws(SimulationFailure) {
+        try followChain(of: track)
+        let owner = track.chain.owner ?? 0
+        node = track.nodes[1 - owner]
         if node.host != nil { try endRival() }
-        node = nodes[owner]
-        if node.hasFailedDisk { try die(.power, by: .powerLoss) }
-        if node.host == nil { try openUntilServing() }
+        node = track.nodes[owner]
+        node.isStarted = true
+        if node.host == nil { try bringUp(node.machine) }
         guard let host = node.host else { throw failure("nobody serves the volume at the end") }
         try close(host)
         guard host.volume.report().journalSegments == 0 else {
@@ -119,13 +171,15 @@ extension Simulation {
         let root = host.volume.root
         guard root.commit.state == .clean else { throw failure("the last commit is not clean") }
         report.transitions.note(.closedClean)
-        try followChain()
-        guard root.commit.token == chain.head.token else {
+        try followChain(of: track)
+        guard root.commit.token == track.chain.head.token else {
             throw failure("commit \(root.commit.sequence) is closed, and not the store's last")
         }
         let history = node.history
         try checkStore(root, holds: history.acknowledged...history.count, of: history)
-        let stamps = try readWholeDisk(sectors: deviceSectors)
+        guard let stamps = try readWholeDisk(sectors: deviceSectors) else {
+            throw failure("\(track.name) cannot be read at the end")
+        }
         report.diskChecks += 1
         let verdict = history.judge(stamps, bounds: history.count...history.count)
         guard case .prefix = verdict else { throw failure("at the end: \(verdict)") }

@@ -39,6 +39,8 @@ extension Simulation {
             throw failure("an answer to nobody's question")
         }
         report.note(request.number << 8 | 0xC0)
+        let isAwaited = node.host?.awaited[request] != nil
+        if isAwaited { node.host?.awaited[request] = .some(answer) }
         switch answer {
         case .committed(let root):
             guard let index = node.indexByCut[root.commit.cut], index >= covers else {
@@ -47,8 +49,10 @@ extension Simulation {
             node.history.publish(upTo: covers)
         case .resized: report.transitions.note(.grown)
         case .failed(let reason):
-            guard node.disk.isOff || node.hasFailedDisk || node.isFenced || reason == .closing
-            else {
+            // A rollback is tried again when a write came between.
+            var isExcused = reason == .closing
+            if case .refused = reason { isExcused = isAwaited }
+            guard isExcused || node.machine.isDead || node.hasFailedDisk || node.isFenced else {
                 throw failure("a control request failed for no reason: \(reason.reason)")
             }
         }
@@ -61,11 +65,24 @@ extension Simulation {
         report.storeChecks += 1
         let cache = CleanCache(capacityBytes: Limits.cacheBytesMin)
         let fetcher = MapFetcher(store: store, cache: cache)
+        let stamps = try stamps(of: root) { block throws(SimulationFailure) in
+            try bring(block, of: root, by: fetcher)
+        }
+        let verdict = history.judge(stamps, bounds: bounds)
+        guard case .prefix = verdict else {
+            throw failure("commit \(root.commit.sequence) in the store is no prefix: \(verdict)")
+        }
+    }
+
+    /// What the sectors of a commit say of themselves.
+    func stamps<Failure: Error>(
+        of root: Root, _ read: (BlockIndex) throws(Failure) -> CachedBlock?
+    ) throws(Failure) -> [GuestHistory.Stamp] {
         var stamps: [GuestHistory.Stamp] = []
         let sectors = Int(root.size.rawValue) / Limits.sectorBytes
+        let blockSectors = root.blockBytes / Limits.sectorBytes
         for index in 0..<root.blockCount {
-            let content = try bring(BlockIndex(index), of: root, by: fetcher)
-            let blockSectors = root.blockBytes / Limits.sectorBytes
+            let content = try read(BlockIndex(index))
             for sector in 0..<min(blockSectors, sectors - stamps.count) {
                 guard let content else {
                     stamps.append(.zeros)
@@ -77,10 +94,7 @@ extension Simulation {
                 stamps.append(GuestHistory.stamp(of: bytes, sector: stamps.count))
             }
         }
-        let verdict = history.judge(stamps, bounds: bounds)
-        guard case .prefix = verdict else {
-            throw failure("commit \(root.commit.sequence) in the store is no prefix: \(verdict)")
-        }
+        return stamps
     }
 
     private func bring(

@@ -19,6 +19,7 @@ extension Simulation {
         (.cacheLoss, 3), (.syncFails, 2), (.writeFails, 1), (.readFails, 1), (.diskFull, 4),
         (.storeAway, 10), (.requestsAway, 12), (.replyLost, 12), (.latePut, 12), (.shortRead, 10),
         (.flippedRead, 6), (.packDamaged, 3), (.packMissing, 3), (.writerStalls, 8),
+        (.killInRequest, 6), (.clockJump, 4),
     ]
     private static let healRate: UInt64 = 60
     private static let takeOverRate: UInt64 = 8
@@ -39,8 +40,8 @@ extension Simulation {
             heal()
             return true
         }
-        guard drawn - Self.healRate < Self.takeOverRate else { return false }
-        try takeOver(by: nodes[1 - (chain.owner ?? 0)])
+        guard drawn - Self.healRate < Self.takeOverRate, node.track.isOpen else { return false }
+        try takeOver(by: node.track.nodes[1 - (node.track.chain.owner ?? 0)])
         return true
     }
 
@@ -52,9 +53,11 @@ extension Simulation {
         case .powerLoss: try die(.power, by: fault)
         case .reboot: try die(.kill, by: fault)
         case .cacheLoss: try die(.cacheLoss, by: fault)
+        case .killInRequest: armRequest()
+        case .clockJump: jump()
         case .killInCall: armCut(.kill, fault)
         case .powerLossInCall: armCut(.power, fault)
-        case .crashInRecovery: break
+        case .crashInRecovery, .collectorDies: break
         case .syncFails, .writeFails, .readFails, .diskFull: injectDiskFault(fault)
         case .storeAway, .requestsAway, .replyLost, .latePut, .shortRead, .flippedRead,
             .packDamaged, .packMissing:
@@ -65,8 +68,26 @@ extension Simulation {
 
     /// Soon, in the middle of some call. Counted when it comes.
     private func armCut(_ death: Death, _ fault: Fault) {
-        node.armedDeath = (death, fault)
+        node.machine.armedDeath = (death, fault)
         node.disk.crashAt(node.disk.operationCount + 1 + Int(random.next(below: 40)))
+    }
+
+    /// Between two of its next requests to the store. Counted when it comes.
+    private func armRequest() {
+        let machine = node.machine
+        let gate = machine.store.gate
+        gate.requestsLeft = 1 + Int(random.next(below: 30))
+        gate.body = {
+            machine.armedDeath = (.kill, .killInRequest)
+            gate.isDead = true
+        }
+    }
+
+    /// Ten years, forth or back, or to what it should be.
+    private func jump() {
+        report.faults.note(.clockJump)
+        let years = [-10, 0, 10][Int(random.next(below: 3))]
+        node.machine.skew.seconds = Int64(years * 365 * 86_400)
     }
 
     // MARK: The disk
@@ -77,7 +98,7 @@ extension Simulation {
         case .diskFull:
             guard let space = try? node.disk.root.space() else { return }
             node.disk.setCapacity(bytes: space.total - space.free + random.next(below: 1 << 20))
-            node.isDiskFull = true
+            node.machine.isDiskFull = true
         case .syncFails:
             node.hasFailedDisk = true
             failJournal(.sync)
@@ -100,9 +121,9 @@ extension Simulation {
     func heal() {
         tell("all is healed")
         healStore()
-        for node in nodes {
-            node.disk.setCapacity(bytes: 1 << 50)
-            node.isDiskFull = false
+        for machine in machines {
+            machine.disk.setCapacity(bytes: 1 << 50)
+            machine.isDiskFull = false
         }
     }
 
@@ -118,30 +139,35 @@ extension Simulation {
     }
 
     /// Ends the process and what it had in memory; starts it again; judges what it finds.
-    func die(_ death: Death, by fault: Fault) throws(SimulationFailure) {
+    func die(
+        _ death: Death, by fault: Fault, of dying: Machine? = nil
+    ) throws(SimulationFailure) {
+        let machine = dying ?? node.machine
         report.faults.note(fault)
         report.note(0xDEAD << 8 | death.rawValue)
-        tell("died by \(fault.rawValue)")
-        node.worstDeath = max(node.worstDeath, death)
+        tell("host \(machine.number) died by \(fault.rawValue)")
+        worsen(death, on: machine)
         switch death {
         case .kill where fault == .reboot:
             // Pages that a failed sync dropped were in memory alone.
-            if node.hasFailedDisk { node.worstDeath = max(node.worstDeath, .power) }
-            node.disk.crash(keeping: .all)
-            node.bootID = BootID.random(from: &random)
-        case .kill: node.disk.kill()
-        case .power: losePower()
+            if machine.hasFailedDisk { worsen(.power, on: machine) }
+            machine.disk.crash(keeping: .all)
+            machine.bootID = BootID.random(from: &random)
+        case .kill: machine.disk.kill()
+        case .power: losePower(machine)
         case .cacheLoss:
-            report.note(node.disk.fingerprint)
-            node.disk.crash(keeping: .none)
-            node.disk = VolatileDisk(seed: random.next())
-            node.isDiskFull = false
+            report.note(machine.disk.fingerprint)
+            machine.disk.crash(keeping: .none)
+            machine.disk = VolatileDisk(seed: random.next())
+            machine.isDiskFull = false
         }
-        node.store.pause.body = nil
-        if death != .cacheLoss { _ = node.disk.reboot() }
-        dropHost()
-        try openUntilServing()
-        try judgeOpened()
+        if death != .cacheLoss { _ = machine.disk.reboot() }
+        endProcess(of: machine)
+        try bringUp(machine)
+    }
+
+    private func worsen(_ death: Death, on machine: Machine) {
+        for node in nodes(of: machine) { node.worstDeath = max(node.worstDeath, death) }
     }
 
     /// After an opening: what the guest finds must be what it was promised.
@@ -156,27 +182,18 @@ extension Simulation {
         try checkDisk(promised...node.history.count)
     }
 
-    /// Ends the process and what it had in memory.
-    func dropHost() {
-        node.host?.returnPayloads()
-        node.host = nil
-        node.flights.removeAll()
-        node.hasFailedDisk = false
-        node.isFenced = false
-        node.isUnjudged = true
-    }
-
     /// Unsynced sectors and names survive or not, at random, now and then none; the host boots
     /// anew.
-    func losePower() {
-        node.worstDeath = max(node.worstDeath, .power)
-        node.disk.crash(keeping: chance(1_000) ? .none : .random(seed: random.next()))
-        node.bootID = BootID.random(from: &random)
+    func losePower(_ machine: Machine) {
+        worsen(.power, on: machine)
+        machine.disk.crash(keeping: chance(1_000) ? .none : .random(seed: random.next()))
+        machine.bootID = BootID.random(from: &random)
     }
 
     /// The armed cut hit: the process is gone.
     func restartIfDead() throws(SimulationFailure) {
-        guard node.disk.isOff else { return }
-        try die(node.armedDeath.death, by: node.armedDeath.fault)
+        let machine = node.machine
+        guard machine.isDead else { return }
+        try die(machine.armedDeath.death, by: machine.armedDeath.fault)
     }
 }

@@ -4,9 +4,12 @@
 // The guest: requests in flight, retries of parked ones, and what each answer must be.
 
 import BlockDevice
+import Formats
 import HostIO
+import ObjectStore
 import Primitives
 import VolumeEngine
+import VolumeMap
 
 /// A request of the guest that has no final answer yet.
 struct Flight {
@@ -31,7 +34,9 @@ extension Simulation {
     static var oracleSession: UInt32 { 2 }
 
     func submitSomething() throws(SimulationFailure) {
-        guard node.flights.count < options.depth else { return }
+        guard node.flights.count < options.depth, !node.isHeld, !node.isUnjudged,
+            node.host != nil
+        else { return }
         if options.isDisordered, let any = node.flights.keys.first {
             clock.advance(nanoseconds: any * 1_000_000)
         }
@@ -87,7 +92,6 @@ extension Simulation {
 
     /// Offers a request to the volume, for the first time or again.
     func submit(_ flight: Flight) throws(SimulationFailure) {
-        if node.host == nil { try openUntilServing() }
         guard let host = node.host else { return }
         var flight = flight
         let answer: Submission
@@ -197,12 +201,20 @@ extension Simulation {
     private func checkRefusal(_ error: BlockError, of flight: Flight) throws(SimulationFailure) {
         var isExcused = node.disk.isOff || node.hasFailedDisk || (node.host?.isClosing ?? true)
         if node.isFenced { isExcused = true }
-        if node.isStoreFaulty && needsStore(flight.kind) { isExcused = true }
+        if (node.isStoreFaulty || isBehind) && needsStore(flight.kind) { isExcused = true }
         report.transitions.note(.requestFailed)
         guard isExcused else {
             let reason = node.host?.volume.report().lastError ?? "none"
             throw failure("request \(flight.kind) failed with \(error); last error: \(reason)")
         }
+    }
+
+    /// The host serves an older commit than the store's last: what only that one needs may have
+    /// been collected.
+    var isBehind: Bool {
+        guard names.deletions > 0, let host = node.host else { return false }
+        let key = CommitKey.key(node.track.volume, host.volume.root.commit.sequence.next)
+        return store.byteCount(of: key) != nil
     }
 
     /// True for a request that may need bytes of the store: a read, and a write or zero whose edges

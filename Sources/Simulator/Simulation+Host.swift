@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The life of the simulated process: creating the volume, opening it from the cache directory or
-// from the store, the last drain, and the comparison of the whole disk with the model.
+// The life of a simulated process: its start, the volumes that it opens again through the control
+// plane, and where their histories go on.
 
 import BlockDevice
 import CleanCache
@@ -20,107 +20,196 @@ import VolumeMap
 extension Simulation {
     /// Pages of a simulated segment: small, so that a run rolls over many.
     private static var segmentPages: Int { 64 }
+    static var firstName: String { "disk" }
 
-    /// Publishes commit 1.
+    /// The first volume is there from the start, as a PUT leaves one.
     func createVolume() throws(SimulationFailure) {
+        guard let name = RefName(Self.firstName) else { throw failure("a name that is none") }
+        let first = node.track.chain.head
+        let ref = ExportRef(
+            name: name, number: 1, volume: first.volume, state: .live,
+            definition: ExportDefinition(
+                size: first.size, blockBytes: first.blockBytes, isReadOnly: false,
+                transport: .nbd, source: nil),
+            size: first.size, isReadOnly: false, origin: nil, firstSequence: first.sequence)
         do throws(ObjectStoreError) {
-            _ = try store.putIfAbsent(chain.head.key.key, chain.head.encode())
+            _ = try store.putIfAbsent(first.key.key, first.encode())
+            _ = try store.putIfAbsent(RefSeries.export(name).key(1), ref.encoded)
         } catch { throw failure("cannot create the volume: \(error)") }
     }
 
-    /// Opens the volume, dying and starting over as the armed faults will have it.
-    func openUntilServing(takesOver: Bool = false) throws(SimulationFailure) {
-        node.isStarted = true
-        var isForced = takesOver
-        for attempt in 0..<200 {
-            if chance(2_000), !options.without.contains(.crashInRecovery) {
-                node.disk.crashAt(node.disk.operationCount + 1 + Int(random.next(below: 60)))
-            }
-            do {
-                node.host = try open(asksStore: takesOver, isForced: isForced)
-            } catch {
-                report.note(0x0F)
-                tell("not opened: \(error)")
-                if let failure = error as? SimulationFailure { throw failure }
-                if let stalledFailure { throw stalledFailure }
-                // It says that its journal cannot be trusted: an operator insists.
-                if let refusal = error as? UserError, refusal.kind == .failed { isForced = true }
-                if attempt == 199 { throw failure("never opened: \(error)") }
-            }
-            if node.host != nil {
-                node.disk.crashAt(nil)
-                node.isStoreFaulty = hasStoreFaults
-                return try settle()
-            }
-            if node.disk.isOff {
-                // Died again, during the recovery.
-                report.faults.note(.crashInRecovery)
-                if chance(5_000) { node.disk.kill() } else { losePower() }
-                _ = node.disk.reboot()
-            } else {
-                // The control plane would wait for the store, or for room; here they heal.
-                heal()
-            }
+    func nodes(of machine: Machine) -> [Node] { tracks.map { $0.nodes[machine.number] } }
+
+    /// What the process had in memory is gone.
+    func endProcess(of machine: Machine) {
+        machine.store.gate.body = nil
+        machine.store.gate.isDead = false
+        machine.process = nil
+        machine.hasFailedDisk = false
+        names.views.removeAll { $0.machine == machine.number }
+        for node in nodes(of: machine) { node.drop() }
+    }
+
+    /// Starts the process if none runs, opens what is to run there, dying and starting over as the
+    /// armed faults will have it, and judges what the guests find.
+    func bringUp(_ machine: Machine, forcing forced: Node? = nil) throws(SimulationFailure) {
+        let outer = node
+        defer { node = outer }
+        try openAll(on: machine, forcing: forced)
+        for opened in nodes(of: machine) where opened.host != nil && opened.isUnjudged {
+            node = opened
+            try judgeOpened()
         }
     }
 
-    private func open(asksStore: Bool, isForced: Bool) throws -> SimulatedHost {
-        guard let name = RefName("disk") else { throw failure("a name that is none") }
-        let root = node.disk.root
+    private func openAll(on machine: Machine, forcing forced: Node?) throws(SimulationFailure) {
+        var isInsisting = false
+        for attempt in 0..<200 {
+            // What was sent long ago may land, and take off what is to be opened.
+            try learnNames()
+            for node in nodes(of: machine) where node.host == nil {
+                let isPurged = try storedHead(of: node.track).state == .deleted
+                if !node.track.isOpen || isPurged { node.isStarted = false }
+            }
+            if chance(2_000), !options.without.contains(.crashInRecovery) {
+                machine.disk.crashAt(
+                    machine.disk.operationCount + 1 + Int(random.next(below: 60)))
+            }
+            var last = ""
+            do {
+                try startProcess(of: machine)
+                for opening in nodes(of: machine) where opening.isStarted && opening.host == nil {
+                    node = opening
+                    try open(opening, isForced: isInsisting || opening === forced)
+                }
+            } catch {
+                report.note(0x0F)
+                last = "\(error)"
+                tell("not opened: \(error)")
+                if let failure = error as? SimulationFailure { throw failure }
+                if let nestedFailure { throw nestedFailure }
+                // It says that its journal cannot be trusted: an operator insists.
+                if let refusal = error as? UserError, refusal.kind == .failed { isInsisting = true }
+            }
+            if !machine.isDead, machine.process != nil,
+                !nodes(of: machine).contains(where: { $0.isStarted && $0.host == nil })
+            {
+                machine.disk.crashAt(nil)
+                machine.isStoreFaulty = hasStoreFaults
+                return
+            }
+            if attempt == 199 { throw failure("host \(machine.number) never opened: \(last)") }
+            guard machine.isDead else {
+                // The control plane would wait for the store, or for room; here they heal.
+                heal()
+                continue
+            }
+            // Died again, during the recovery.
+            report.faults.note(.crashInRecovery)
+            if chance(5_000) { machine.disk.kill() } else { losePower(machine) }
+            _ = machine.disk.reboot()
+            endProcess(of: machine)
+        }
+    }
+
+    func startProcess(of machine: Machine) throws {
+        guard machine.process == nil else { return }
+        let root = machine.disk.root
         let segments = try root.directory("segments", create: true)
         try root.sync()
         let pool = SegmentPool(
             directory: segments, segmentPages: Self.segmentPages, budgetBytes: 1 << 30,
             random: SplitMix64(seed: random.next()))
-        try pool.prepare(bootID: node.bootID)
-        let tokens = SharedRandom(seed: random.next())
-        let claimer = Claimer(
-            cache: root, store: node.store, machine: "machine-\(node.number)", clock: clock,
-            token: {
-                var tokens = tokens
-                return Token.random(from: &tokens)
-            }, server: { _ in nil })
-        let claim = try claimer.claim(
-            ClaimRequest(
-                name: name, volume: volumeID, asksStore: asksStore, isForced: isForced))
-        guard let writer = claim.writer else { throw failure("a claim for writing is none") }
-        if let stalledFailure { throw stalledFailure }
-        return try serve(claim.root.commit, writer, pool: pool)
+        try pool.prepare(bootID: machine.bootID)
+        guard let name = RefName("host-\(machine.number)") else { throw failure("no name") }
+        let volumes = SimulatedVolumes(simulation: self, machine: machine)
+        let plane = SimulatedPlane(
+            configuration: ControlPlaneConfiguration(
+                node: name, machineID: "machine-\(machine.number)"),
+            cacheDirectory: root, store: machine.store, host: volumes,
+            clock: machine.clock(clock), random: SplitMix64(seed: random.next()))
+        _ = try plane.start()
+        machine.process = Machine.Process(plane: plane, volumes: volumes, pool: pool)
     }
 
-    private func serve(
-        _ root: Commit, _ writer: WriterClaim<Storage>, pool: SegmentPool<Storage>
-    ) throws -> SimulatedHost {
-        try followChain(force: true)
+    private func open(_ node: Node, isForced: Bool) throws {
+        guard let plane = node.machine.process?.plane else { throw failure("no process") }
+        if isForced {
+            _ = try plane.open(node.track.name, force: true)
+        } else {
+            _ = try plane.attach(node.track.name)
+        }
+        if let nestedFailure { throw nestedFailure }
+        // Meanwhile others may have given the name to another volume.
+        guard node.host != nil || !tracks.contains(where: { $0 === node.track }) else {
+            throw failure("\(node.track.name) was opened, and another volume runs")
+        }
+    }
+
+    /// Runs a volume that was claimed.
+    func serve(_ root: Commit, _ writer: WriterClaim<Storage>, on node: Node) throws {
+        guard let pool = node.machine.process?.pool else { throw failure("no process") }
+        try followChain(of: node.track, force: true)
         let cache = CleanCache(capacityBytes: Limits.cacheBytesMin)
-        let local = try LocalVolume(volume: volumeID, directory: writer.directory)
+        let local = try LocalVolume(volume: node.track.volume, directory: writer.directory)
         let opening = VolumeOpening(
             root: root, pending: writer.pending, adoptsJournal: writer.adoptsJournal,
-            isHeadConfirmed: writer.isHeadConfirmed, epoch: writer.epoch, bootID: node.bootID)
-        let seed = try local.open(opening, pool: pool)
+            isHeadConfirmed: writer.isHeadConfirmed, epoch: writer.epoch,
+            bootID: node.machine.bootID)
+        let seed = try recover(opening, local, pool, on: node)
         var options = VolumeOptions()
         options.commitBytes = (64 << 10) << random.next(below: 6)
         options.commitAgeSeconds = 1 + random.next(below: 4)
         let volume = Volume(seed, cache: cache, options: options, now: clock.now)
-        let codecs = Codec.allCases + [.raw, .raw, .lz4]
+        let codecs = [Codec.raw, .raw, .raw, .raw, .lz4, .lz4, .lz4, .zstd]
         let settings = PackSettings(
             targetBytes: 1 << 18, codec: codecs[Int(random.next(below: UInt64(codecs.count)))])
         let worker = VolumeWorker(
             local: local, store: node.store, cache: cache, pool: pool, settings: settings,
             random: SharedRandom(seed: random.next()))
         let last = volume.report().lastRecord
-        // An earlier try may have set the journal aside, and died behind its fence.
-        let isAtFence = last == root.cut && node.claimed?.token == root.token
+        // An earlier try may have set the journal aside, or gone back, and died behind its fence.
+        let isAtFence =
+            node.claimed?.token == root.token
+            && (last == root.cut || node.claimed?.generation != node.generation)
         if !writer.adoptsJournal || isAtFence {
-            try startOver(from: root, adopts: writer.adoptsJournal)
+            try startOver(node, from: root, adopts: writer.adoptsJournal)
         }
-        tell("host \(node.number) opened \(root.sequence), records to \(last)")
-        forgetCuts(after: last)
+        tell("host \(node.number) opened \(node.track.name) \(root.sequence), records to \(last)")
+        // Records that did not survive will be written again with other content.
+        for cut in node.indexByCut.keys where cut > last { node.indexByCut[cut] = nil }
         noteOpened(opening, last: last)
         let host = SimulatedHost(volume: volume, worker: worker)
         host.recoveredLast = last
+        host.openedCut = root.cut
+        host.isStoreFaulty = hasStoreFaults
         host.openedPending = opening.pending?.commit.token
-        return host
+        node.host = host
+        node.isStarted = true
+        node.isUnjudged = true
+        let outer = self.node
+        self.node = node
+        defer { self.node = outer }
+        try settle()
+    }
+
+    /// As the daemon does it: a journal that lost what it had promised is noted as such.
+    private func recover(
+        _ opening: VolumeOpening, _ local: LocalVolume<Storage>, _ pool: SegmentPool<Storage>,
+        on node: Node
+    ) throws -> VolumeSeed<Storage> {
+        do throws(VolumeOpenError) { return try local.open(opening, pool: pool) } catch {
+            switch error {
+            case .journal(.rotted), .journalEndsEarly:
+                guard node.machine.hasEverFailed else {
+                    throw failure("a journal is damaged, and no disk failed: \(error)")
+                }
+                local.recordFailure(.journalRotted("\(error)"), labelSeconds: clock.wallSeconds)
+                throw UserError(
+                    .failed, what: "cannot open", why: "\(error)", remedy: "open it by force")
+            default: throw error
+            }
+        }
     }
 
     private func noteOpened(_ opening: VolumeOpening, last: RecordSequence) {
@@ -132,26 +221,41 @@ extension Simulation {
 
     /// The claim found nothing here that belongs to the head: the guest finds what the store has,
     /// and is told if that may be less than it was promised.
-    private func startOver(from root: Commit, adopts: Bool) throws(SimulationFailure) {
+    private func startOver(
+        _ node: Node, from root: Commit, adopts: Bool
+    ) throws(SimulationFailure) {
         guard let claimed = node.claimed, claimed.token == root.token else {
             throw failure("host \(node.number) starts from a commit that is not its fence")
         }
-        guard claimed.index >= node.history.published else {
+        let isRollback = claimed.generation != node.generation
+        guard
+            isRollback || claimed.index >= node.history.published
+                || claimed.history.looks(like: node.history.prefix(node.history.published))
+        else {
             throw failure("the head is older than what was published")
         }
         let isPowerLoss = adopts && node.worstDeath == .power
         let promised = isPowerLoss ? node.history.flushed : node.history.acknowledged
-        if promised > claimed.index, root.uncleanTakeover == nil {
+        if !isRollback, promised > claimed.index, root.uncleanTakeover == nil,
+            !claimed.history.looks(like: node.history.prefix(promised))
+        {
             throw failure("what was acknowledged is gone, and the volume does not say so")
         }
         if node.history.count > 0 { report.transitions.note(.journalSetAside) }
-        node.history = claimed.history
-        node.indexByCut = [root.cut: claimed.index]
+        begin(node, from: claimed, cuts: root.cut...root.cut)
         node.worstDeath = .kill
     }
 
-    /// Records that did not survive will be written again with other content.
-    private func forgetCuts(after last: RecordSequence) {
-        for cut in node.indexByCut.keys where cut > last { node.indexByCut[cut] = nil }
+    /// The guest's disk is what the fence says from now on.
+    func begin(
+        _ node: Node, from claimed: Node.Claimed, cuts: ClosedRange<RecordSequence>
+    ) {
+        node.history = claimed.history
+        node.indexByCut = [:]
+        for cut in cuts.lowerBound.rawValue...cuts.upperBound.rawValue {
+            node.indexByCut[RecordSequence(cut)] = claimed.index
+        }
+        node.generation = claimed.generation
+        node.rollback = nil
     }
 }

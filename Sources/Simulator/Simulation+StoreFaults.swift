@@ -10,7 +10,9 @@ import Primitives
 
 extension Simulation {
     func injectStoreFault(_ fault: Fault) {
-        for node in nodes { node.isStoreFaulty = true }
+        for machine in machines { machine.isStoreFaulty = true }
+        for node in (tracks + leaving).flatMap(\.nodes) { node.host?.isStoreFaulty = true }
+        for slot in collectors { slot.isFaulty = true }
         hasStoreFaults = true
         switch fault {
         case .storeAway: store.setAway(true)
@@ -46,12 +48,14 @@ extension Simulation {
         damaged.append((key, offset))
     }
 
-    /// Everything in the store is as it should be again. What the volume saw meanwhile it may still
-    /// report, until it is opened anew.
+    /// Everything in the store is as it should be again. What a volume saw meanwhile it may still
+    /// report, until it has been told the time.
     func healStore() {
         store.heal()
-        // The same byte inverted again.
-        for (key, offset) in damaged { store.rot(key, at: offset) }
+        // The same byte inverted again, unless it was collected.
+        for (key, offset) in damaged where store.byteCount(of: key) != nil {
+            store.rot(key, at: offset)
+        }
         damaged.removeAll()
         hasStoreFaults = false
     }

@@ -14,37 +14,43 @@ import VolumeMap
 extension Simulation {
     /// An operator opens the volume by force on a host, whatever that one believed before.
     func takeOver(by rival: Node) throws(SimulationFailure) {
+        let machine = rival.machine
+        guard !machine.isBusy else { return }
         report.actions.note(.takeOver)
         report.note(UInt64(rival.number) << 8 | 0xA0)
         node = rival
-        tell("host \(node.number) takes the volume over")
-        if node.isStarted {
-            node.disk.kill()
-            _ = node.disk.reboot()
+        tell("host \(machine.number) takes \(rival.track.name) over")
+        if machine.process != nil {
+            machine.disk.kill()
+            _ = machine.disk.reboot()
+            endProcess(of: machine)
         }
-        dropHost()
-        try openUntilServing(takesOver: true)
-        try judgeOpened()
+        rival.isStarted = true
+        try bringUp(machine, forcing: rival)
     }
 
     /// The host of this step stops before one of its next requests to the store; the other one
     /// takes the volume and works; then the first one goes on as if nothing had been.
     func stallWriter() {
         let stalled = node
-        stalled.store.pause.requestsLeft = 1 + Int(random.next(below: 12))
-        stalled.store.pause.body = { [unowned self] in
-            guard !isStalled, stalledFailure == nil else { return }
+        let rival = stalled.track.nodes[1 - stalled.number]
+        let gate = stalled.store.gate
+        gate.requestsLeft = 1 + Int(random.next(below: 12))
+        gate.body = { [unowned self] in
+            guard !isStalled, nestedFailure == nil, stalled.track.isOpen, !rival.machine.isBusy
+            else { return }
+            let outer = node
             isStalled = true
             report.faults.note(.writerStalls)
             tell("host \(stalled.number) stands still")
             do throws(SimulationFailure) {
-                try takeOver(by: nodes[1 - stalled.number])
+                try takeOver(by: rival)
                 for _ in 0..<Int(random.next(below: 60)) {
                     try live()
-                    try followChain()
+                    try followChains()
                 }
-            } catch { stalledFailure = error }
-            node = stalled
+            } catch { nestedFailure = error }
+            node = outer
             isStalled = false
             tell("host \(stalled.number) goes on")
         }
@@ -59,8 +65,10 @@ extension Simulation {
             throw failure("a fenced host says that it is \(status.operationState)")
         }
         guard !node.isUnjudged else { return }
-        try followChain()
-        guard chain.owner != node.number else {
+        try followChain(of: node.track)
+        let chain = node.track.chain
+        let isCurrent = try storedHead(of: node.track).token == chain.head.token
+        guard chain.owner != node.number || chain.isEnded || !isCurrent else {
             throw failure("host \(node.number) was fenced, and nobody took the volume")
         }
         let inRoot = node.indexByCut[host.volume.root.commit.cut] ?? 0

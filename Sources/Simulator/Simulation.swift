@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// One volume, two hosts that both would write it, a guest on each, in one thread: the real claims,
-// engine, journal, committer and recovery over disks that forget what was not synced and a store
-// that fails, in an order that the seed decides.
+// Volumes with names, two hosts that both would write them, a guest on each, and collectors, in one
+// thread: the real control plane, engine, journal, committer, recovery and collector over disks
+// that forget what was not synced and a store that fails, in an order that the seed decides.
 //
 // A step is one of: a guest request, the end of a shard's turn, one effect carried out, one event
 // delivered, time, or a fault. The process can die between any two of them and inside any effect.
@@ -28,14 +28,22 @@ public final class Simulation {
     var report: SimulationReport
     var step = 0
 
-    let volumeID: VolumeID
     let store: MemoryStore
     let sent = SentCommits()
     let clock = ManualClock()
-    /// The host that the present step is about.
+    let machines: [Machine]
+    /// All volumes that somebody may still open, the first one first.
+    var tracks: [Track]
+    /// Those that lost their names: in this step, and before.
+    var leaving: [Track] = []
+    var retired: [Track] = []
+    /// The volume and host that the present step is about.
     var node: Node
-    let nodes: [Node]
-    var chain: Chain
+    /// What each commit that landed holds.
+    var contents: [Token: Content]
+    var names = NameBook()
+    /// Commits that landed, and were collected before anybody looked at them here.
+    var buried: [String: [UInt8]] = [:]
     var nextCookie: UInt64 = 1
     /// The number of the guests' newest request.
     var lastRequest: UInt64 = 0
@@ -45,52 +53,79 @@ public final class Simulation {
     var damaged: [(key: String, offset: Int)] = []
     /// A host stands still inside a request to the store, and others go on.
     var isStalled = false
-    /// What went wrong meanwhile.
-    var stalledFailure: SimulationFailure?
+    /// A disk is being read for its judgement: nobody else acts.
+    var isJudging = false
+    var collectors: [CollectorSlot]
+    /// Calls of the control plane and steps of collectors that are on the stack.
+    var depth = 0
+    /// The host whose control plane was asked last.
+    var asking = 0
+    /// How often somebody acted inside of another's call.
+    var interludes = 0
+    /// What went wrong inside of a call from the product.
+    var nestedFailure: SimulationFailure?
 
     public init(_ options: SimulationOptions) {
         self.options = options
         var random = SplitMix64(seed: options.seed)
         report = SimulationReport(seed: options.seed)
-        volumeID = VolumeID.random(from: &random)
+        let volume = VolumeID.random(from: &random)
         let store = MemoryStore(seed: random.next())
         self.store = store
-        var nodes: [Node] = []
+        var machines: [Machine] = []
         for number in 0..<2 {
-            nodes.append(
-                Node(
-                    number: number, store: store, sent: sent, sectors: options.sectors,
+            machines.append(
+                Machine(
+                    number: number, store: NodeStore(base: store, node: number, sent: sent),
                     random: &random))
         }
-        self.nodes = nodes
-        node = nodes[0]
+        self.machines = machines
         let first = Commit(
-            volume: volumeID, sequence: CommitSequence(1), epoch: Epoch(1),
+            volume: volume, sequence: CommitSequence(1), epoch: Epoch(1),
             token: Token.random(from: &random), state: .clean, isFence: true,
             size: ByteCount(UInt64(options.sectors * Limits.sectorBytes)),
             blockBytes: options.blockBytes, cut: RecordSequence(0),
             labelSeconds: clock.wallSeconds)
-        chain = Chain(head: first, history: GuestHistory(sectors: options.sectors))
+        let content = Content(index: 0, history: GuestHistory(sectors: options.sectors))
+        contents = [first.token: content]
+        let track = Track(
+            name: Self.firstName, first: first, content: content, machines: machines)
+        tracks = [track]
+        node = track.nodes[0]
+        let sent = sent
+        collectors = (0..<2).map {
+            CollectorSlot(store: NodeStore(base: store, node: 2 + $0, sent: sent))
+        }
         self.random = random
+        for gate in machines.map(\.store.gate) + collectors.map(\.store.gate) {
+            gate.interlude = { [unowned self] in interlude() }
+        }
+        for slot in collectors {
+            slot.store.gate.onDelete = { [unowned self] in judgeDeletion($0) }
+            if options.isBlind { slot.store.gate.hides = { $0.hasPrefix("refs/snapshots/") } }
+        }
     }
 
     /// Runs to the end: creates the volume, lives through the steps, heals everything, drains, and
     /// compares the disk and the store with the model one last time.
     public func run() throws(SimulationFailure) -> SimulationReport {
         try createVolume()
-        try openUntilServing()
+        node.isStarted = true
+        try bringUp(node.machine)
         while step < options.steps {
             step += 1
             guard !options.isSkipped(step) else { continue }
             seedStep()
-            chooseNode()
-            try takeStep()
-            try followChain()
+            if chooseNode() { try takeStep() } else { try operate(on: machines[0]) }
+            if let nestedFailure { throw nestedFailure }
+            try learnNames()
+            sweep()
+            try followChains()
         }
         step += 1
         seedStep()
         try finish()
-        for node in nodes { report.note(node.disk.fingerprint) }
+        for machine in machines { report.note(machine.disk.fingerprint) }
         report.note(store.fingerprint)
         return report
     }
@@ -104,7 +139,7 @@ public final class Simulation {
 
     /// Sectors of the device as it is now; a grow that was not durable is lost with the power.
     var deviceSectors: Int {
-        node.host.map { Int($0.volume.size.rawValue) / Limits.sectorBytes } ?? options.sectors
+        node.host.map { Int($0.volume.size.rawValue) / Limits.sectorBytes } ?? node.track.sectors
     }
 
     func failure(_ detail: String) -> SimulationFailure {
@@ -118,17 +153,38 @@ public final class Simulation {
 
     func chance(_ rate: UInt64) -> Bool { random.next(below: 10_000) < rate }
 
-    /// Mostly the host that may publish; the other one goes on as if it might.
-    private func chooseNode() {
-        guard nodes[1].isStarted else { return }
-        let owner = chain.owner ?? 0
-        node = nodes[chance(6_500) ? owner : 1 - owner]
+    /// Mostly the first volume, and the host that may publish; the other one goes on as if it
+    /// might. False if nothing runs.
+    func chooseNode() -> Bool {
+        let running = tracks.filter { track in
+            track.nodes.contains { $0.isStarted && !$0.machine.isBusy }
+        }
+        guard let first = running.first else { return false }
+        var track = first
+        if running.count > 1, chance(4_000) {
+            track = running[Int(random.next(below: UInt64(running.count)))]
+        }
+        let started = track.nodes.filter { $0.isStarted && !$0.machine.isBusy }
+        node = started[0]
+        guard started.count > 1 else { return true }
+        let owner = track.chain.owner ?? 0
+        node = started[chance(6_500) ? owner : 1 - owner]
+        return true
     }
 
     private func takeStep() throws(SimulationFailure) {
         if try injectFault() { return }
+        let drawn = random.next(below: 10_000)
+        if drawn < Self.operationRate { return try operate(on: node.machine) }
+        if drawn < Self.operationRate + Self.collectionRate {
+            return try collect(Int(random.next(below: UInt64(collectors.count))))
+        }
         try live()
     }
+
+    /// Chances of a call of the control plane, and of a few steps of a collector, in 10,000 steps.
+    private static let operationRate: UInt64 = 250
+    private static let collectionRate: UInt64 = 150
 
     /// Something that is no fault.
     func live() throws(SimulationFailure) {
@@ -150,15 +206,22 @@ public final class Simulation {
         report.actions.note(.tick)
         clock.advance(nanoseconds: random.next(below: 400_000_000))
         try withHost { host in
-            host.volume.tick(clock.now, wallSeconds: clock.wallSeconds)
+            passTime(host)
             report.note(0x71)
         }
         try settle()
     }
 
+    /// Tells a volume the time; it forgets what of the store was damaged.
+    func passTime(_ host: SimulatedHost) {
+        host.volume.tick(clock.now, wallSeconds: node.machine.clock(clock).wallSeconds)
+        if !hasStoreFaults, !host.events.contains(where: \.isFailedFetch) {
+            host.isStoreFaulty = false
+        }
+    }
+
     /// Runs `body` on the living host; nothing if there is none.
     func withHost(_ body: (SimulatedHost) -> Void) throws(SimulationFailure) {
-        if node.host == nil { try openUntilServing() }
         if let host = node.host { body(host) }
     }
 
@@ -171,6 +234,8 @@ public final class Simulation {
     func settle() throws(SimulationFailure) {
         guard let host = node.host else { return }
         node.history.grow(to: max(node.history.sectors, deviceSectors))
+        // Who is told may ask again at once: a cut that was just made stands for what was before.
+        noteMoment(host)
         while let completion = host.volume.nextCompletion() { try complete(completion) }
         while let effect = host.volume.nextEffect() {
             if case .answer(let request, let answer) = effect {
@@ -181,11 +246,14 @@ public final class Simulation {
         }
         guard !host.volume.hasStaged else { return }
         host.returnPayloads()
-        // Everything taken is appended: the last record stands for this moment of the history.
+        noteMoment(host)
+    }
+
+    /// If everything taken is appended, the last record stands for this moment of the history.
+    private func noteMoment(_ host: SimulatedHost) {
+        guard !host.volume.hasStaged, !node.isUnjudged else { return }
         let last = host.volume.report().lastRecord
-        if !node.isUnjudged, node.indexByCut[last] == nil {
-            node.indexByCut[last] = node.history.count
-        }
+        if node.indexByCut[last] == nil { node.indexByCut[last] = node.history.count }
     }
 
     private func performEffect() throws(SimulationFailure) {
@@ -204,10 +272,12 @@ public final class Simulation {
     ) throws(SimulationFailure) {
         report.note(effect.number)
         if case .commit = effect { report.transitions.note(.cut) }
-        if let event = host.worker.perform(effect, labelSeconds: clock.wallSeconds) {
+        if let event = host.worker.perform(
+            effect, labelSeconds: node.machine.clock(clock).wallSeconds)
+        {
             host.events.append(event)
         }
-        if let stalledFailure { throw stalledFailure }
+        if let nestedFailure { throw nestedFailure }
         if node.disk.isOff, let place = effect.deathPlace { report.transitions.note(place) }
     }
 

@@ -24,6 +24,8 @@ public struct SimulationOptions: Sendable {
     /// Lets one decision hang on the order of an unordered dictionary, so that the check of
     /// determinism has something to find.
     public var isDisordered = false
+    /// The collectors do not see snapshots: for the check that what they then delete is noticed.
+    public var isBlind = false
     /// Told of every step, for who replays a seed to see what happened.
     public var trace: (@Sendable (String) -> Void)?
 

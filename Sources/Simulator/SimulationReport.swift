@@ -26,6 +26,13 @@ public struct SimulationReport: Equatable, Sendable {
         Fault.allCases.reduce(0) { $1.isCrash ? $0 + faults[$1] : $0 }
     }
 
+    public var calls: Int {
+        Action.allCases.reduce(0) { $1.isCall ? $0 + actions[$1] : $0 }
+    }
+
+    /// Runs of collectors that began.
+    public var collections: Int { actions[.collect] + actions[.collectDry] }
+
     /// Sums the counts of another run.
     mutating func add(_ other: SimulationReport) {
         requests += other.requests
@@ -55,6 +62,8 @@ public struct SimulationSummary: Sendable, CustomStringConvertible {
     private var commits: [Int] = []
     private var crashes: [Int] = []
     private var kinds: [Int] = []
+    private var calls: [Int] = []
+    private var collections: [Int] = []
 
     public init() {}
 
@@ -66,6 +75,8 @@ public struct SimulationSummary: Sendable, CustomStringConvertible {
         commits.append(report.commits)
         crashes.append(report.crashes)
         kinds.append(report.faults.kinds)
+        calls.append(report.calls)
+        collections.append(report.collections)
     }
 
     public mutating func add(_ other: SimulationSummary) {
@@ -74,6 +85,8 @@ public struct SimulationSummary: Sendable, CustomStringConvertible {
         commits += other.commits
         crashes += other.crashes
         kinds += other.kinds
+        calls += other.calls
+        collections += other.collections
     }
 
     /// What was never reached, and by how much the median run falls short: empty if the runs bite.
@@ -84,7 +97,8 @@ public struct SimulationSummary: Sendable, CustomStringConvertible {
         found += total.transitions.missing.map { "transition \($0) was never reached" }
         for (values, name, least) in [
             (requests, "guest requests", 500), (commits, "commits", 5), (crashes, "crashes", 1),
-            (kinds, "kinds of fault", 3),
+            (kinds, "kinds of fault", 3), (calls, "calls of names", 10),
+            (collections, "collections", 3),
         ] where Self.quantile(values, 50) < least {
             found.append(
                 "the median run has \(Self.quantile(values, 50)) \(name), not \(least)")
@@ -96,7 +110,7 @@ public struct SimulationSummary: Sendable, CustomStringConvertible {
         var lines = ["  a run has          least    10 %  median    90 %    most"]
         for (values, name) in [
             (requests, "guest requests"), (commits, "commits"), (crashes, "crashes"),
-            (kinds, "kinds of fault"),
+            (kinds, "kinds of fault"), (calls, "calls of names"), (collections, "collections"),
         ] {
             let cells = [0, 10, 50, 90, 100].map { Self.padded(Self.quantile(values, $0), to: 8) }
             lines.append("  " + name + Self.spaces(16 - name.count) + cells.joined())

@@ -84,6 +84,15 @@ extension VolumeEvent {
         }
     }
 
+    /// The store's part of it failed.
+    var isFailedFetch: Bool {
+        switch self {
+        case .fetched(_, let failure): failure != nil
+        case .warmed(_, let failure): failure != nil
+        default: false
+        }
+    }
+
     /// What the volume goes through with it.
     var transition: Transition? {
         switch self {

@@ -11,6 +11,7 @@ struct SimCommand {
     static let usage = """
         usage: martlet-sim [--seed FIRST] [--count N] [--seconds MOST] [--jobs N] [--steps N]
                            [--skip A-B,C-D] [--without FAULT,FAULT] [--trace 1] [--disordered 1]
+                           [--blind 1]
 
         Runs seeds and prints what they did. A seed that fails is shrunk, and the line that replays
         it printed. Every 1,000 seeds must reach every fault, action and transition.
@@ -18,6 +19,7 @@ struct SimCommand {
           --jobs        threads that run seeds; the results do not depend on it
           --trace       print every request, effect, event and fault as it happens
           --disordered  let a dictionary's order decide, to see that two processes then differ
+          --blind       hide snapshots from the collectors, to see that they are caught
         """
 
     var first: UInt64 = 1
@@ -29,6 +31,7 @@ struct SimCommand {
     var without: Set<Fault> = []
     var isTraced = false
     var isDisordered = false
+    var isBlind = false
 
     /// Fails with what is wrong.
     init(_ arguments: some Sequence<String>) throws(UserError) {
@@ -48,6 +51,7 @@ struct SimCommand {
         case "--steps": steps = Int(min(1 << 30, try Self.number(name, value)))
         case "--trace": isTraced = try Self.number(name, value) != 0
         case "--disordered": isDisordered = try Self.number(name, value) != 0
+        case "--blind": isBlind = try Self.number(name, value) != 0
         case "--skip":
             for part in value.split(separator: ",") {
                 skipped.append(try Self.range(name, part))
@@ -68,6 +72,7 @@ struct SimCommand {
         options.skipped = skipped
         options.without = without
         options.isDisordered = isDisordered
+        options.isBlind = isBlind
         if isTraced { options.trace = { print("  \($0)") } }
         return options
     }

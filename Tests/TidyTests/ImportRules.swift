@@ -45,6 +45,7 @@ enum ImportRules {
         Edge("ImageTools", "ControlPlane"):
             "tools find commits by their names and pin them as daemons do",
         Edge("Simulator", "ControlPlane"): "the simulator drives the life cycle too",
+        Edge("Simulator", "Maintenance"): "its collectors run beside the writers",
         Edge("Daemon", "AdminAPI"): "the daemon composes the API server",
     ]
 
