@@ -20,7 +20,7 @@
 //          0   16 id    token                                          not 0
 //         16   16 id    parent   token of the commit before            any
 //         32    1 u8    state                                          1 open, 2 clean, 3 deleted
-//         33    1 u8    flags    bit 0 fence, bit 1 unclean take-over  others 0
+//         33    1 u8    flags    bit 0 fence, 1 take-over, 2 same content  others 0
 //         34    2       reserve                                        0
 //         36    4 u32   block bytes                                    4 KiB…1 MiB, power of two
 //         40    8 u64   size     bytes of the volume                   multiple of 512, in bounds
@@ -110,7 +110,8 @@ extension Commit {
         writer.append(token)
         writer.append(parentToken)
         writer.append(state.rawValue)
-        writer.append(UInt8((isFence ? 1 : 0) | (uncleanTakeover == nil ? 0 : 2)))
+        let flags = (isFence ? 1 : 0) | (uncleanTakeover == nil ? 0 : 2) | (keepsContent ? 4 : 0)
+        writer.append(UInt8(flags))
         writer.appendZeros(2)
         writer.append(UInt32(blockBytes))
         writer.append(size.rawValue)
@@ -231,7 +232,7 @@ extension Commit {
         let token: Token = try reader.present(field: "token")
         let parentToken: Token = try reader.identifier()
         let state: CommitState = try reader.tag(field: "state")
-        let flags = try reader.integer(in: 0...UInt8(3), field: "flags")
+        let flags = try reader.integer(in: 0...UInt8(7), field: "flags")
         try reader.reserved(2)
         let blockBytes = try reader.blockBytes()
         let size = try reader.integer(UInt64.self)
@@ -246,6 +247,7 @@ extension Commit {
             parentToken: parentToken, state: state, isFence: flags & 1 != 0,
             size: ByteCount(size), blockBytes: blockBytes, cut: cut, labelSeconds: label,
             slotCount: slots)
+        keepsContent = flags & 4 != 0
         let chunkCount = try reader.integer(in: 0...chunkPageLimit, field: "chunk pages")
         let packCount = try reader.integer(in: 0...packPageLimit, field: "pack pages")
         uncleanTakeover = try Self.takeover(&reader, isPresent: flags & 2 != 0)

@@ -120,6 +120,9 @@ public struct Commit: Hashable, Sendable {
     public var state: CommitState
     /// True for the first commit of its epoch, which takes the previous writer's next key.
     public var isFence: Bool
+    /// True if the content is that of the commit before, byte for byte: only its form changed.
+    /// False says nothing.
+    public var keepsContent = false
     /// Bytes of the volume: a multiple of 512.
     public var size: ByteCount
     public var blockBytes: Int

@@ -107,6 +107,7 @@ public struct InspectText: Equatable, Sendable {
         text.field("parent", commit.parentToken)
         text.field("state", "\(commit.state)")
         text.field("fence", commit.isFence)
+        if commit.keepsContent { text.field("same content", true) }
         text.field("block bytes", commit.blockBytes)
         text.field("size", commit.size)
         text.field("cut", commit.cut)

@@ -159,7 +159,8 @@ struct CommitTests {
     @Test("a commit comes back from its bytes", arguments: 0..<40 as Range<UInt64>)
     func roundTrip(seed: UInt64) throws {
         var samples = Samples(seed: seed)
-        let commit = samples.commit(inline: seed % 2 == 0, takeover: seed % 3 == 0)
+        var commit = samples.commit(inline: seed % 2 == 0, takeover: seed % 3 == 0)
+        commit.keepsContent = seed % 5 == 0
         let bytes = commit.encode()
         let again = try lend(bytes) { lent throws(FormatError) in
             try Commit(decoding: lent, key: commit.key)
