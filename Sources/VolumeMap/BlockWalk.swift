@@ -5,7 +5,7 @@
 // checking and flattening. Holds every node and block that it touches until it ends.
 
 internal import CleanCache
-internal import Formats
+package import Formats
 internal import ObjectStore
 internal import Primitives
 internal import Synchronization
@@ -68,7 +68,7 @@ struct BlockWalk<Store: ObjectStore> {
 
     /// GETs all frames at once, as far as the spread allows it, each decoded where it arrives.
     private mutating func readWanted() throws(FetchError) -> [Int: FetchError] {
-        let ranges = planRanges(try locate())
+        let ranges = planRanges(try fetcher.locate(wanted, in: root))
         let decoded = DecodedFrames(wanted, grains: root.grainsPerBlock)
         let failures = try fetcher.reads.read(ranges) { tag, bytes throws(FormatError) in
             try decoded.decode(tag, bytes)
@@ -84,22 +84,6 @@ struct BlockWalk<Store: ObjectStore> {
         else { return false }
         bases[frame.hash] = base
         return true
-    }
-
-    private func locate() throws(FetchError) -> [WantedBytes] {
-        var packs: [PackSlot: PackID] = [:]
-        var located: [WantedBytes] = []
-        for (tag, frame) in wanted.enumerated() {
-            let pack: PackID
-            if let known = packs[frame.slot] {
-                pack = known
-            } else {
-                pack = try fetcher.packID(of: frame.slot, in: root)
-                packs[frame.slot] = pack
-            }
-            located.append(WantedBytes(pack: pack, extent: frame.extent, tag: tag))
-        }
-        return located
     }
 
     /// Lays the stack's frames over each other, oldest first, and caches the block. A block one of
@@ -127,8 +111,27 @@ struct BlockWalk<Store: ObjectStore> {
     }
 }
 
+extension MapFetcher {
+    /// Where frames lie, by their places in `wanted`.
+    func locate(_ wanted: [FramePointer], in root: Root) throws(FetchError) -> [WantedBytes] {
+        var packs: [PackSlot: PackID] = [:]
+        var located: [WantedBytes] = []
+        for (tag, frame) in wanted.enumerated() {
+            let pack: PackID
+            if let known = packs[frame.slot] {
+                pack = known
+            } else {
+                pack = try packID(of: frame.slot, in: root)
+                packs[frame.slot] = pack
+            }
+            located.append(WantedBytes(pack: pack, extent: frame.extent, tag: tag))
+        }
+        return located
+    }
+}
+
 /// Contents of frames as they come, on any thread.
-private final class DecodedFrames: Sendable {
+final class DecodedFrames: Sendable {
     private let frames: [FramePointer]
     private let grains: Int
     private let contents = Lock<[FramePointer: FetchBuffer]>([:])
@@ -149,7 +152,7 @@ private final class DecodedFrames: Sendable {
 }
 
 /// Copies the grains of a frame, which lie one behind the other, to their places in a block.
-func overlay(
+package func overlay(
     _ grains: UnsafeRawBufferPointer, mask: GrainMask, onto block: UnsafeMutableRawBufferPointer
 ) {
     precondition(grains.count == mask.count * Limits.grainBytes)
