@@ -84,7 +84,7 @@ public struct CommitBuilder<Storage: StorageDirectory, Store: ObjectStore>: Send
     private static func commit(
         _ inputs: CommitInputs<Storage>, _ tables: CommitTables
     ) -> Commit {
-        Commit(
+        var commit = Commit(
             volume: inputs.parent.commit.volume, sequence: inputs.sequence, epoch: inputs.epoch,
             token: inputs.token, parentToken: inputs.parentToken, state: inputs.state,
             isFence: inputs.isFence, size: inputs.newSize,
@@ -92,5 +92,9 @@ public struct CommitBuilder<Storage: StorageDirectory, Store: ObjectStore>: Send
             labelSeconds: inputs.labelSeconds, uncleanTakeover: inputs.uncleanTakeover,
             chunkPages: tables.chunkPages, packPages: tables.packPages,
             slotCount: tables.slotCount, digest: tables.digest)
+        commit.keepsContent =
+            inputs.relocation != nil && inputs.frozen.isEmpty
+            && inputs.newSize == inputs.parent.size
+        return commit
     }
 }

@@ -74,6 +74,7 @@ public enum CommitDrafts {
         commit.parentToken = .zero
         commit.state = stamp.state
         commit.isFence = true
+        commit.keepsContent = false
         commit.cut = RecordSequence(0)
         commit.labelSeconds = stamp.labelSeconds
         commit.uncleanTakeover = nil
@@ -100,6 +101,7 @@ public enum CommitDrafts {
         commit.sequence = parent.sequence.next
         commit.parentToken = parent.token
         commit.isFence = stamp.epoch > parent.epoch
+        commit.keepsContent = false
         commit.epoch = stamp.epoch
         commit.token = stamp.token
         commit.state = stamp.state

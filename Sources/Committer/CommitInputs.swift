@@ -50,6 +50,8 @@ public struct CommitInputs<Storage: StorageDirectory>: Sendable {
     public var labelSeconds: UInt64
     public var uncleanTakeover: UncleanTakeover?
     public var settings: PackSettings
+    /// Blocks to be stored again although nobody has written them.
+    public var relocation: Relocation?
     /// What earlier tries of this commit have done; nil: there is only this one.
     public var progress: CommitProgress?
 
@@ -90,6 +92,9 @@ public struct CommitStatistics: Equatable, Sendable {
     public var blocksStacked = 0
     /// Stacks whose base was fetched, because a frame more would have been too many.
     public var stacksMerged = 0
+    /// Blocks stored again unwritten, and blocks that were not what was gathered any more.
+    public var blocksMoved = 0
+    public var blocksOutrun = 0
     /// Frames written, and blocks that share one of them.
     public var frames = 0
     public var framesShared = 0

@@ -87,7 +87,7 @@ extension CommitPass {
     }
 
     /// The frames of a stack that show something beside `mask` and the frames above them.
-    private static func visible(
+    static func visible(
         _ old: [FramePointer], under mask: GrainMask
     ) -> [FramePointer] {
         var above = mask

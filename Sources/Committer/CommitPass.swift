@@ -83,12 +83,13 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
         chunk.firstBlock.rawValue..<chunk.next.firstBlock.rawValue
     }
 
-    /// Chunks with a leaf, and chunks of the parent that a zero range meets: absent ones are
-    /// skipped without a look at each.
+    /// Chunks with a leaf or with something to be moved, and chunks of the parent that a zero range
+    /// meets: absent ones are skipped without a look at each.
     private mutating func touchedChunks(
         leaves: [BlockIndex], zeroes: [Range<UInt64>]
     ) throws(CommitError) -> [ChunkIndex] {
         var touched = Set(leaves.map { $0.chunk })
+        touched.formUnion(inputs.relocation?.chunks ?? [])
         for range in zeroes {
             let first = BlockIndex(range.lowerBound).chunk.rawValue
             let last = BlockIndex(range.upperBound - 1).chunk.rawValue
@@ -113,7 +114,13 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
                 isChanged = true
             }
         }
+        // In block order, written or moved, so that packs can be read in long ranges.
+        var moving = inputs.relocation?.stacks(in: chunk) ?? []
         for block in leaves {
+            while let stack = moving.first, stack.block < block {
+                if try move(stack, in: &node) { isChanged = true }
+                moving.removeFirst()
+            }
             guard let leaf = inputs.frozen.leaf(of: block) else { continue }
             let entry = block.entryInChunk
             guard let frames = try merge(block, leaf: leaf, old: node[entry]?.frames ?? []) else {
@@ -122,7 +129,28 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
             replace(entry, of: &node, with: frames)
             isChanged = true
         }
+        for stack in moving {
+            if try move(stack, in: &node) { isChanged = true }
+        }
+        if !isChanged { isChanged = try mustMove(chunk) }
         if isChanged { try replace(chunk, with: node) }
+    }
+
+    private mutating func move(
+        _ stack: MovedStack, in node: inout MapNode
+    ) throws(CommitError) -> Bool {
+        let entry = stack.block.entryInChunk
+        guard let now = node[entry]?.frames, let frames = try moved(stack, now: now) else {
+            return false
+        }
+        replace(entry, of: &node, with: frames)
+        return true
+    }
+
+    /// Whether the chunk's node is one that is to be stored at another place.
+    private mutating func mustMove(_ chunk: ChunkIndex) throws(CommitError) -> Bool {
+        guard let hash = inputs.relocation?.nodes[chunk] else { return false }
+        return try sink.chunks.entry(of: chunk)?.hash == hash
     }
 
     /// Swaps a stack and counts what it let go. What it takes was counted when its frame was
