@@ -3,6 +3,7 @@
 //
 // Effects and events in a line each, for traces, and as a number each, for the hash of a run.
 
+import Committer
 import HostIO
 import Journal
 import Primitives
@@ -18,6 +19,7 @@ extension VolumeEffect {
         case .fetch(let order): "fetch \(order.number.number) of \(order.blocks.count) blocks"
         case .warm(let order): "warm \(order.number.number)"
         case .commit: "commit"
+        case .gather: "gather"
         case .recordFailure(let failure): "record \(failure)"
         case .answer(let request, _): "answer \(request.number)"
         }
@@ -34,6 +36,7 @@ extension VolumeEffect {
         case .warm(let order): 6 | order.number.number << 8
         case .commit(let run): 7 | run.sequence.rawValue << 8
         case .recordFailure: 8
+        case .gather: 10
         case .answer(let request, _): 9 | request.number << 8
         }
     }
@@ -45,7 +48,7 @@ extension VolumeEffect {
         case .takeSegments: .diedTakingSegments
         case .retire: .diedReturningSegments
         case .commit: .diedInCommit
-        case .startWriteback, .fetch, .warm, .recordFailure, .answer: nil
+        case .startWriteback, .fetch, .warm, .gather, .recordFailure, .answer: nil
         }
     }
 }
@@ -63,6 +66,7 @@ extension VolumeEvent {
         case .retired(let left, let failure):
             "retired, left \(left.count), failure \(failure as Any)"
         case .commitEnded(_, let outcome): "commit ended: \(outcome)"
+        case .gathered(_, let outcome): "gathered: \(outcome)"
         }
     }
 
@@ -80,6 +84,14 @@ extension VolumeEvent {
             case .postponed: 10 | run.sequence.rawValue << 8
             case .fenced: 11 | run.sequence.rawValue << 8
             case .failed: 12 | run.sequence.rawValue << 8
+            }
+        case .gathered(_, let outcome):
+            switch outcome {
+            case .nothing: 13
+            case .gathered(let step): 14 | UInt64(step.relocation.blockCount) << 8
+            case .crowded: 15
+            case .stopped: 16
+            case .failed: 17
             }
         }
     }
@@ -105,7 +117,7 @@ extension VolumeEvent {
         case .commitEnded(_, .postponed): .postponed
         case .commitEnded(_, .failed): .closedByFailure
         case .commitEnded(_, .fenced): .fenced
-        case .warmed: nil
+        case .warmed, .gathered: nil
         }
     }
 }

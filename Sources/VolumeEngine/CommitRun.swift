@@ -56,6 +56,8 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
     /// False for the first commit after a start without the store: the head must still be the
     /// parent.
     public let isHeadVerified: Bool
+    /// Blocks that the commit stores again although nobody has written them.
+    let relocation: Relocation?
     /// Whether the parent's record of an unclean take-over is copied.
     public let keepsTakeover: Bool
 
@@ -67,7 +69,7 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
     init(
         parent: Root, content: CommitContent<Storage>, epoch: Epoch, state: CommitState,
         size: ByteCount, cut: RecordSequence, labelSeconds: UInt64, isHeadVerified: Bool,
-        keepsTakeover: Bool
+        keepsTakeover: Bool, relocation: Relocation? = nil
     ) {
         self.parent = parent
         self.content = content
@@ -79,6 +81,7 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
         self.labelSeconds = labelSeconds
         self.isHeadVerified = isHeadVerified
         self.keepsTakeover = keepsTakeover
+        self.relocation = relocation
     }
 
     /// The next commit of this history, with the tables of `tables`, which may be another volume's.
@@ -91,6 +94,7 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
         commit.parentToken = parent.commit.token
         commit.state = state
         commit.isFence = false
+        commit.keepsContent = false
         commit.size = size
         commit.cut = cut
         commit.labelSeconds = labelSeconds
@@ -110,6 +114,7 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
         labelSeconds = pending.commit.labelSeconds
         isHeadVerified = true
         keepsTakeover = true
+        relocation = nil
         built = pending
         step = .publish
     }

@@ -53,6 +53,7 @@ extension Volume {
         gate = .closed(.closing)
         wakeRoomWaiters()
         closing = .clean
+        endCompaction(.closing)
         addCommitWaiter(request, .state(.clean))
     }
 
@@ -60,6 +61,11 @@ extension Volume {
     /// size. Answers when the new commit is published. Refused while anything is uncommitted.
     public mutating func requestRollback(_ request: ControlRequest, to source: Root) {
         guard canPublish(request) else { return }
+        dropCompaction()
+        if compaction.isCommitting, !isDirty, !journal.hasStaged {
+            compaction.deferred.append(.rollback(request, source))
+            return
+        }
         guard case .idle = phase, !isDirty, !journal.hasStaged else {
             let why = VolumeFailure.refused("the volume has uncommitted writes: drain it first")
             effects.append(.answer(request, .failed(why)))
@@ -74,6 +80,10 @@ extension Volume {
     /// Publishes a commit without the record of an unclean take-over. Refused while a commit runs.
     public mutating func requestAcknowledge(_ request: ControlRequest) {
         guard canPublish(request) else { return }
+        if compaction.isCommitting, !isDirty, !journal.hasStaged {
+            compaction.deferred.append(.acknowledge(request))
+            return
+        }
         guard case .idle = phase, !isDirty, !journal.hasStaged else {
             let why = VolumeFailure.refused("the volume has uncommitted writes: drain it first")
             effects.append(.answer(request, .failed(why)))
@@ -86,7 +96,7 @@ extension Volume {
     }
 
     /// False, and answered, if the volume no longer publishes.
-    private mutating func canPublish(_ request: ControlRequest) -> Bool {
+    mutating func canPublish(_ request: ControlRequest) -> Bool {
         guard case .closed(let failure) = gate, failure != .closing else { return true }
         effects.append(.answer(request, .failed(failure)))
         return false
@@ -94,6 +104,7 @@ extension Volume {
 
     private mutating func addCommitWaiter(_ request: ControlRequest, _ goal: CommitWaiter.Goal) {
         commitWaiters.append(CommitWaiter(request: request, goal: goal))
+        compaction.courtesyUntil = now.advanced(bySeconds: Compaction.courtesySeconds)
         answerCommitWaiters()
         startCommitIfDue()
         startSyncIfNeeded()
@@ -114,9 +125,12 @@ extension Volume {
             !commitWaiters.isEmpty || closing != nil
             || uncommittedBytes >= options.commitBytes || isOldEnough
             || indexWeight >= options.commitIndexBytes &+ uncommittedBytes / 4
-            || wantsSpace
+            || wantsSpace || compaction.awaited != nil
         wantsSpace = false
-        guard isDue else { return }
+        guard isDue else {
+            startCompactionCommitIfPossible()
+            return
+        }
         if isDirty {
             beginCommit()
         } else if let state = closing, root.commit.state != state {
@@ -155,17 +169,19 @@ extension Volume {
         frozenBytes = uncommittedBytes
         uncommittedBytes = 0
         Failpoint.commitAfterCut.hit()
-        let run = makeRun(content: .frozen(sealed, journal.frozen()), cut: cut)
+        let run = makeRun(
+            content: .frozen(sealed, journal.frozen()), cut: cut, relocation: relocationToRide())
         phase = .syncing(run, batch: journal.appendedBatch)
     }
 
-    private func makeRun(
-        content: CommitContent<Storage>, cut: RecordSequence, keepsTakeover: Bool = true
+    func makeRun(
+        content: CommitContent<Storage>, cut: RecordSequence, size: ByteCount? = nil,
+        keepsTakeover: Bool = true, relocation: Relocation? = nil
     ) -> CommitRun<Storage> {
         CommitRun(
-            parent: root, content: content, epoch: epoch, state: closing ?? .open, size: size,
-            cut: cut, labelSeconds: wallSeconds, isHeadVerified: isHeadVerified,
-            keepsTakeover: keepsTakeover)
+            parent: root, content: content, epoch: epoch, state: closing ?? .open,
+            size: size ?? self.size, cut: cut, labelSeconds: wallSeconds,
+            isHeadVerified: isHeadVerified, keepsTakeover: keepsTakeover, relocation: relocation)
     }
 
     /// A sync ended well: the run whose cut it covers goes to a worker.
@@ -179,7 +195,10 @@ extension Volume {
 
     mutating func commitEnded(_ run: CommitRun<Storage>, _ outcome: CommitOutcome) {
         switch outcome {
-        case .published(let newRoot): adopt(newRoot)
+        case .published(let newRoot):
+            if frozen != nil { compaction.noteChange(now: now, options: options.compaction) }
+            adopt(newRoot)
+            compactionCommitEnded(run, isPublished: true)
         case .postponed(let detail):
             lastError = "commit \(run.sequence): \(detail)"
             counters.commitsPostponed &+= 1
@@ -192,10 +211,12 @@ extension Volume {
             // What was pending never happened: the root stands.
             isResolving = false
             fail(.fenced(detail))
+            compactionCommitEnded(run, isPublished: false)
         case .failed(let failure):
             phase = .idle
             storeAwaySince = nil
             fail(failure)
+            compactionCommitEnded(run, isPublished: false)
         }
     }
 
@@ -218,6 +239,7 @@ extension Volume {
         releaseIfIdle()
         wakeStalled()
         answerCommitWaiters()
+        if compaction.awaited != nil { considerCompaction() }
         startCommitIfDue()
         startSyncIfNeeded()
     }

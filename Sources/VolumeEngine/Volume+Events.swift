@@ -31,6 +31,7 @@ extension Volume {
             }
         case .retired(let left, let failure): returnEnded(left, failure)
         case .commitEnded(let run, let outcome): commitEnded(run, outcome)
+        case .gathered(let order, let outcome): gatherEnded(order, outcome)
         }
     }
 

@@ -79,6 +79,9 @@ public struct VolumeReport: Sendable {
     /// The last journal record that was appended.
     public var lastRecord: RecordSequence
     public var counters: VolumeCounters
+    public var compaction: CompactionCounters
+    /// What became of the last request for a fresh base; nil: there was none.
+    public var compactionRequest: CompactionRequestState?
 
     public var isStalled: Bool { stall != nil }
 }
@@ -128,6 +131,7 @@ extension Volume {
                 ?? 0,
             parkedRequests: parks.count,
             slowdown: slowdown, heldAnswers: pace.held.count, lastRecord: journal.lastAppended,
-            counters: counters)
+            counters: counters, compaction: compaction.counters,
+            compactionRequest: compactionRequestState)
     }
 }

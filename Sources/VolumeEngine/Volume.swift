@@ -15,7 +15,8 @@
 //   2. A record is applied to the active memtable only after the append that holds it returned.
 //   3. At most one commit runs; the frozen memtable exists exactly while one does.
 //   4. A segment is given back only after a commit whose cut is at or past its last record is root.
-// The parts: Volume+Read, +Write, +Zero, +Flush, +Fetch, +Commit, +Returns, +Events, +Status.
+// The parts: Volume+Read, +Write, +Zero, +Flush, +Fetch, +Commit, +Compact, +Returns, +Events,
+// +Status.
 
 public import BlockDevice
 public import CleanCache
@@ -46,6 +47,8 @@ public struct VolumeOptions: Sendable {
     public var whenUnpublished = StallPolicy.pause
     /// How long the store may be away before reads that need it fail; nil: they wait for ever.
     public var readDeadlineSeconds: UInt64?
+    /// When blocks are stored again that nobody has written; nil: only if it is asked for.
+    public var compaction: CompactionOptions?
     public init() {}
 }
 
@@ -132,6 +135,9 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
     /// When the first commit did not come through, with none after it that did.
     var storeAwaySince: Instant?
 
+    /// What is stored again unwritten (Volume+Compact).
+    var compaction: Compaction
+
     var gate: WriteGate
     var now: Instant
     /// Seconds since 1970, a label in commits.
@@ -169,6 +175,7 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         self.options = options
         space = seed.space
         self.now = now
+        compaction = Compaction(now: now, options: options.compaction)
         size = seed.size
         active = seed.active
         frozen = seed.frozen
@@ -184,7 +191,8 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         oldestFrozen = seed.frozen == nil ? nil : now
         journal = Journal(starting: seed.journal)
         if let pendingRun {
-            isResolving = seed.frozen?.isEmpty ?? true
+            let isSame = pendingRun.built?.commit.keepsContent ?? false
+            isResolving = (seed.frozen?.isEmpty ?? true) && !(isSame && pendingRun.state == .open)
             phase = .running
             effects.append(.commit(pendingRun))
         }
@@ -229,13 +237,14 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         releaseAnswers()
         endTurn()
         releaseIfIdle()
+        considerCompaction()
     }
 
     /// True if `tick` has something to do that only time brings.
     public var needsTicks: Bool {
         if case .backingOff = phase { return true }
         if isPoolResting || returns.retryAt != nil || !fetches.damaged.isEmpty { return true }
-        return oldestActive != nil || parks.count > 0 || holdsAnswers
+        return oldestActive != nil || parks.count > 0 || holdsAnswers || compactionWantsTicks
     }
 
     /// Answers to writers are held back: `releaseAnswers` is to be called every 10 ms.
@@ -293,5 +302,6 @@ public struct Volume<Storage: StorageDirectory>: BlockDevice, ~Copyable {
         resizesWaiting.removeAll()
         for waiter in commitWaiters { effects.append(.answer(waiter.request, .failed(failure))) }
         commitWaiters.removeAll()
+        endCompaction(failure)
     }
 }

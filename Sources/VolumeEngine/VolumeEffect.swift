@@ -59,6 +59,7 @@ public enum VolumeEffect<Storage: StorageDirectory>: Sendable {
     case fetch(FetchOrder)
     case warm(WarmOrder<Storage>)
     case commit(CommitRun<Storage>)
+    case gather(GatherOrder)
     /// Note durably that the journal can no longer be trusted.
     case recordFailure(VolumeFailure)
     /// For the shell itself: wake the control request.
@@ -76,6 +77,7 @@ public enum VolumeEvent<Storage: StorageDirectory>: Sendable {
     /// With a failure: what is left, in the order given.
     case retired(left: [SegmentFile<Storage>], failure: HostIOError?)
     case commitEnded(CommitRun<Storage>, CommitOutcome)
+    case gathered(GatherOrder, GatherOutcome)
 }
 
 /// Why a volume does not serve writes (or anything) any more. Sticky until it is opened anew.

@@ -24,11 +24,16 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
     private let settings: PackSettings
     private let uploads: PackUploads
     private let random: any RandomSource
+    private let compactor: Compactor<Store>
+    private let makeups = PackMakeups()
+    private let places: CompactionPlaces
+    private let pinned: PinnedCommit
 
     public init(
         local: LocalVolume<Storage>, store: Store, cache: CleanCache, pool: SegmentPool<Storage>,
         settings: PackSettings, uploads: PackUploads = .none, random: any RandomSource,
-        spread: @escaping FetchSpread = oneByOne
+        spread: @escaping FetchSpread = oneByOne, places: CompactionPlaces = CompactionPlaces(),
+        pinned: @escaping PinnedCommit = { _ throws(FetchError) in nil }
     ) {
         self.local = local
         self.store = store
@@ -37,7 +42,12 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         self.settings = settings
         self.uploads = uploads
         self.random = random
+        self.places = places
+        self.pinned = pinned
         fetcher = MapFetcher(store: store, cache: cache, spread: spread)
+        compactor = Compactor(
+            store: store, cache: cache, bounds: CompactionBounds(stepBytes: settings.targetBytes),
+            spread: spread)
     }
 
     /// Does the work of one effect. nil for effects that end in no event. `answer` is not for a
@@ -64,6 +74,7 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         case .fetch(let order): return fetch(order)
         case .warm(let order): return warm(order)
         case .commit(let run): return .commitEnded(run, perform(run))
+        case .gather(let order): return .gathered(order, gather(order))
         case .recordFailure(let failure):
             local.recordFailure(failure, labelSeconds: labelSeconds)
             return nil
@@ -169,6 +180,7 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
                 cut: run.cut, state: run.state, token: token, labelSeconds: run.labelSeconds,
                 settings: settings)
             inputs.epoch = run.epoch
+            inputs.relocation = run.relocation
             inputs.progress = run.progress
             return try CommitBuilder<Storage, Store>(
                 store: store, cache: cache, uploads: uploads
@@ -177,6 +189,27 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         case .unchanged: return run.successor(with: run.parent.commit, token: token)
         case .tables(let source): return run.successor(with: source.commit, token: token)
         }
+    }
+
+    private func gather(_ order: GatherOrder) -> GatherOutcome {
+        do throws(FetchError) {
+            let round: CompactionRound
+            switch order.task {
+            case .step(let next): round = next
+            case .look(let rules, let spent):
+                let found = try compactor.look(
+                    at: order.root, rules: rules, spent: spent, makeups: makeups
+                ) { () throws(FetchError) in try pinned(order.root.commit.volume) }
+                guard let found else { return .nothing }
+                round = found
+            }
+            guard let place = places.take() else { return .crowded }
+            let step = try compactor.step(round, of: order.root, place: place) {
+                order.stop.isSet
+            }
+            guard let step else { return .stopped }
+            return .gathered(step)
+        } catch { return .failed(error) }
     }
 
     private func outcome(of error: CommitError) -> CommitOutcome {

@@ -28,6 +28,8 @@ struct EngineShape {
     var options = VolumeOptions()
     var settings = PackSettings()
     var takeover: UncleanTakeover?
+    /// The newest commit that something else keeps.
+    var pinned: CommitSequence?
 }
 
 enum EngineFailure: Error, Equatable {
@@ -74,6 +76,7 @@ final class EngineHost {
         volume = Volume(seed, cache: cache, options: shape.options, now: now)
         worker = VolumeWorker(
             local: local, store: store, cache: cache, pool: pool, settings: shape.settings,
-            random: random)
+            random: random,
+            pinned: { [pinned = shape.pinned] _ throws(FetchError) in pinned })
     }
 }

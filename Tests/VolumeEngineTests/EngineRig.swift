@@ -52,7 +52,7 @@ final class Ticket {
 
 /// The kinds of effects, as tests hold and count them.
 enum EffectKind: Hashable {
-    case sync, writeback, take, retire, fetch, warm, commit, failure, answer
+    case sync, writeback, take, retire, fetch, warm, commit, gather, failure, answer
 
     init(_ effect: VolumeEffect<VolatileDirectory>) {
         switch effect {
@@ -63,6 +63,7 @@ enum EffectKind: Hashable {
         case .fetch: self = .fetch
         case .warm: self = .warm
         case .commit: self = .commit
+        case .gather: self = .gather
         case .recordFailure: self = .failure
         case .answer: self = .answer
         }
