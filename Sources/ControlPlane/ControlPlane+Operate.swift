@@ -109,6 +109,29 @@ extension ControlPlane {
         }
     }
 
+    /// Begins to store the whole volume again, as one whole frame for each block, in block order,
+    /// and returns how far that is; if it has begun it goes on. Whoever waits asks for the status
+    /// again. A daemon that ends forgets it, and what was done by then stays done.
+    public func compact(_ name: String) throws(UserError) -> VolumeStatus {
+        let what = "cannot compact \(name.prefix(140))"
+        let name = try validName(name, what)
+        return try locks.withLock([name]) { () throws(UserError) in
+            let ref = try liveExport(name, what)
+            guard !ref.isReadOnly else {
+                throw UserError(
+                    .conflict, what: what, why: "it is read-only",
+                    remedy: "make it writable with martlet promote \(name)")
+            }
+            let attachment = try attachWriter(ref, what)
+            try host.compact(ref.volume)
+            guard let status = host.status(attachment.served) else {
+                throw UserError(
+                    .conflict, what: what, why: "it was closed meanwhile", remedy: "try again")
+            }
+            return status
+        }
+    }
+
     /// Publishes a commit with an older one's content at the current size. The state before is kept
     /// as a snapshot. Refused while a client has the volume open for writing.
     public func rollback(

@@ -97,6 +97,10 @@ public protocol VolumeHost: Sendable {
     /// Publishes a commit without the record of an unclean take-over.
     func acknowledge(_ volume: VolumeID) throws(UserError) -> CommitSummary
 
+    /// Begins to store the whole volume again, as a fresh base; if that has begun it goes on.
+    /// Returns at once: `status` says how it goes.
+    func compact(_ volume: VolumeID) throws(UserError)
+
     /// Nil if it does not run here.
     func status(_ served: ServedVolume) -> VolumeStatus?
 

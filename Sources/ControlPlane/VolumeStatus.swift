@@ -23,6 +23,14 @@ public enum OperationState: String, Sendable, CaseIterable {
     case failed
 }
 
+/// What became of the last request for a fresh base.
+public enum FreshBaseState: Equatable, Sendable {
+    case running(blocksDone: UInt64, blocksTotal: UInt64)
+    /// The last of its commits.
+    case done(sequence: CommitSequence, etag: String)
+    case failed(String)
+}
+
 /// A snapshot of a volume's state. Counts are those of this host.
 public struct VolumeStatus: Equatable, Sendable {
     public var volume: VolumeID
@@ -61,6 +69,8 @@ public struct VolumeStatus: Equatable, Sendable {
     /// What those requests, going on as since it was opened, and those bytes cost a month.
     public var requestDollarsPerMonth = 0.0
     public var storedDollarsPerMonth: Double?
+    /// Nil: none was asked for since it was opened here.
+    public var freshBase: FreshBaseState?
     public var readers: Int = 0
     public var writers: Int = 0
 

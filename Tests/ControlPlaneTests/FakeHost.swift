@@ -41,6 +41,7 @@ final class FakeHost: VolumeHost {
         var size: ByteCount
         var state: OperationState
         var clients = ClientCounts(readers: 0, writers: 0)
+        var freshBase: FreshBaseState?
     }
 
     struct State {
@@ -187,6 +188,12 @@ final class FakeHost: VolumeHost {
         }
     }
 
+    func compact(_ volume: VolumeID) throws(UserError) {
+        try change(volume) { running, _ throws(UserError) in
+            running.freshBase = .running(blocksDone: 0, blocksTotal: 1)
+        }
+    }
+
     func status(_ served: ServedVolume) -> VolumeStatus? {
         state.withLock { state in
             guard let running = state.running[served] else { return nil }
@@ -196,6 +203,7 @@ final class FakeHost: VolumeHost {
                 isReadOnly: running.writer == nil, state: running.state,
                 sequence: commit.sequence, epoch: commit.epoch)
             status.uncleanTakeover = commit.uncleanTakeover
+            status.freshBase = running.freshBase
             return status
         }
     }

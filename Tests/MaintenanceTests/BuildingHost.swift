@@ -200,6 +200,10 @@ final class BuildingHost: VolumeHost {
         try commit(found(ServedVolume(volume)), state: .open)
     }
 
+    func compact(_ volume: VolumeID) throws(UserError) {
+        throw Self.failure(.failed, "this host does not compact")
+    }
+
     func status(_ served: ServedVolume) -> VolumeStatus? {
         guard let volume = running[served] else { return nil }
         let commit = volume.root.commit

@@ -239,6 +239,10 @@ package final class EngineHost: VolumeHost, @unchecked Sendable {
         try ask(ServedVolume(volume)) { $0.requestAcknowledge($1) }
     }
 
+    package func compact(_ volume: VolumeID) throws(UserError) {
+        _ = try ask(ServedVolume(volume)) { $0.requestCompaction($1) }
+    }
+
     package func status(_ served: ServedVolume) -> VolumeStatus? {
         guard let volume = running[served] else { return nil }
         let root = volume.volume.root
