@@ -183,6 +183,8 @@ public struct StatusReply: Codable, Equatable, Sendable {
     /// Bytes of the packs that the last commit refers to, shared ones included.
     public var storedBytes: UInt64?
     public var cost: Cost?
+    /// The last fresh base that was asked for since the volume was opened here.
+    public var compaction: CompactReply?
     /// Why the volume is closed for writing.
     public var failed: String?
 
@@ -214,6 +216,20 @@ public struct CommitReply: Codable, Equatable, Sendable {
         self.manifestEtag = manifestEtag
         self.keptSnapshot = keptSnapshot
     }
+}
+
+/// How a fresh base goes: a job of the daemon, told again by `status`.
+public struct CompactReply: Codable, Equatable, Sendable {
+    public var success = true
+    /// `running`, `done`, `failed`.
+    public var state: String
+    public var blocksDone: UInt64?
+    public var blocksTotal: UInt64?
+    /// Of the last commit: its number and its token.
+    public var generation: UInt64?
+    public var snapshotId: String?
+    public var error: String?
+    public init(state: String) { self.state = state }
 }
 
 /// The reply of operations that only succeed.

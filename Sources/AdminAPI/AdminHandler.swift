@@ -91,7 +91,8 @@ public struct AdminHandler: Sendable {
         _ action: AdminAction, _ call: AdminCall
     ) async throws(UserError) -> AdminResponse {
         switch action {
-        case .listExports, .putExport, .getExport, .deleteExport, .open, .promote, .acknowledge:
+        case .listExports, .putExport, .getExport, .deleteExport, .open, .promote, .acknowledge,
+            .compact:
             return try await performOnExport(action, call)
         case .drain, .snapshot, .snapshots, .deleteSnapshot, .tag, .tags, .rollback:
             return try await performOnHistory(action, call)
@@ -149,6 +150,9 @@ public struct AdminHandler: Sendable {
             try call.expectEmptyBody()
             let force = call.flags.contains("force")
             return json(try await service.open(try call.name, force: force))
+        case .compact:
+            try call.expectEmptyBody()
+            return json(try await service.compact(try call.name), status: 202)
         default:
             try call.expectEmptyBody()
             try await service.acknowledge(try call.name)

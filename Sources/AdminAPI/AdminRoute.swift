@@ -8,7 +8,7 @@
 enum AdminAction: Equatable, Sendable {
     case listExports, putExport, getExport, deleteExport
     case drain, snapshot, snapshots, deleteSnapshot, tag, tags
-    case promote, rollback, open, acknowledge
+    case promote, rollback, open, acknowledge, compact
     case status, exportMetrics, manifest, diff
     case health, ready, metrics
     /// Known, and part of a later feature.
@@ -50,7 +50,7 @@ struct AdminRoute: Sendable {
         AdminRoute("POST", "/api/exports/*/rollback", .rollback),
         AdminRoute("POST", "/api/exports/*/open", .open, flags: ["force"]),
         AdminRoute("POST", "/api/exports/*/acknowledge", .acknowledge),
-        AdminRoute("POST", "/api/exports/*/compact", .notBuilt("compact")),
+        AdminRoute("POST", "/api/exports/*/compact", .compact),
         AdminRoute("POST", "/api/exports/*/cache/reset", .notBuilt("cache/reset")),
         AdminRoute("GET", "/api/exports/*/diff", .diff, numbers: ["from", "to", "version"]),
         AdminRoute("GET", "/api/exports/*/status", .status),

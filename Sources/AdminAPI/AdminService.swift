@@ -29,6 +29,8 @@ public protocol AdminService: Sendable {
     func rollback(_ name: String, to sequence: UInt64) async throws(UserError) -> CommitReply
     func open(_ name: String, force: Bool) async throws(UserError) -> ExportReply
     func acknowledge(_ name: String) async throws(UserError)
+    /// Begins to store the volume again as a fresh base, or tells how far that is.
+    func compact(_ name: String) async throws(UserError) -> CompactReply
 
     /// The bytes of a block diff. What is refused may be so only when they are asked for.
     func diff(

@@ -9,9 +9,11 @@ internal import Synchronization
 
 /// The places of a host. Any thread.
 public final class CompactionPlaces: Sendable {
+    /// Volumes of one host, each with up to a pack of grains and its nodes.
+    public static let count = 2
     private let free: Lock<Int>
 
-    public init(_ count: Int = 2) {
+    public init(_ count: Int = CompactionPlaces.count) {
         precondition(count > 0)
         free = Lock(count)
     }

@@ -107,6 +107,33 @@ struct AdminBridge: AdminService {
         try await run { [control] () throws(UserError) in try control.acknowledge(name) }
     }
 
+    func compact(_ name: String) async throws(UserError) -> CompactReply {
+        try await run { [control] () throws(UserError) in
+            let status = try control.compact(name)
+            return Self.reply(status.freshBase) ?? CompactReply(state: "running")
+        }
+    }
+
+    private static func reply(_ state: FreshBaseState?) -> CompactReply? {
+        guard let state else { return nil }
+        switch state {
+        case .running(let done, let total):
+            var reply = CompactReply(state: "running")
+            reply.blocksDone = done
+            reply.blocksTotal = total
+            return reply
+        case .done(let sequence, let etag):
+            var reply = CompactReply(state: "done")
+            reply.generation = sequence.rawValue
+            reply.snapshotId = etag
+            return reply
+        case .failed(let why):
+            var reply = CompactReply(state: "failed")
+            reply.error = why
+            return reply
+        }
+    }
+
     private static func reply(_ info: ExportInfo) -> ExportReply {
         var reply = ExportReply(
             name: info.name, sizeBytes: info.size.rawValue, blockSize: info.blockBytes,
@@ -224,6 +251,7 @@ struct AdminBridge: AdminService {
         guard status.state != .detached else { return reply }
         reply.storeRequests = requests(status.requests)
         reply.storedBytes = status.storedBytes
+        reply.compaction = Self.reply(status.freshBase)
         reply.cost = StatusReply.Cost(
             requestsUsdPerMonth: status.requestDollarsPerMonth,
             storedUsdPerMonth: status.storedDollarsPerMonth)

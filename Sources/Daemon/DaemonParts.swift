@@ -61,7 +61,8 @@ struct DaemonParts {
             options: volumes(configuration), views: views,
             commitWaitSeconds: commitWaitSeconds, log: EventLog(logger: logger),
             prices: configuration.prices, startedAt: clock.now,
-            tripwire: Tripwire(store: store, node: facts.hostName))
+            tripwire: Tripwire(store: store, node: facts.hostName),
+            pins: NewestPins(store: store))
         return DaemonParts(cacheDirectory: directory, lock: lock, host: host, access: access)
     }
 
@@ -164,6 +165,18 @@ struct DaemonParts {
         options.whenUnpublished = stall(policy.storeAway)
         options.readDeadlineSeconds =
             policy.storeAway == .pause ? nil : UInt64(policy.readDeadlineSecs)
+        options.compaction = compaction(configuration.compaction)
+        return options
+    }
+
+    private static func compaction(_ setting: Configuration.Compaction) -> CompactionOptions? {
+        guard setting.automatic else { return nil }
+        var options = CompactionOptions()
+        options.lookSeconds = UInt64(setting.everySecs)
+        options.liveShareMin = setting.liveShare
+        options.quietLiveShareMin = setting.quietLiveShare
+        options.quietSeconds = UInt64(setting.quietSecs)
+        options.deadBytesMin = UInt64(setting.minDeadMB) << 20
         return options
     }
 

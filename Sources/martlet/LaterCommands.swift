@@ -7,8 +7,7 @@
 enum LaterCommands {
     private static let table: [String: String] = [
         "attach": "kernel devices", "detach": "kernel devices", "mount": "the FUSE transport",
-        "top": "the live view",
-        "compact": "compaction", "copy": "copies between stores",
+        "top": "the live view", "copy": "copies between stores",
         "journal": "journal salvage", "reset-cache": "cache reset",
     ]
 

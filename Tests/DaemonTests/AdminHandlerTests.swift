@@ -355,7 +355,6 @@ struct AdminRefusalTests {
     @Test(
         "what is not built yet is 501 by name",
         arguments: [
-            ("POST /api/exports/a/compact", "compact"),
             ("POST /api/exports/a/cache/reset", "cache/reset"),
         ])
     func notBuilt(request: String, name: String) async {

@@ -104,7 +104,7 @@ struct CommandLineTests {
     @Test(
         "commands of later releases are refused by name",
         arguments: [
-            "attach", "compact", "copy", "detach",
+            "attach", "copy", "detach",
             "journal", "mount", "reset-cache", "top",
         ])
     func later(word: String) async {

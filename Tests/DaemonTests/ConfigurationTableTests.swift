@@ -21,9 +21,9 @@ private func otherValue<Root>(_ key: SettingKey<Root>, _ fallback: SettingValue)
         guard case .integer(let value) = fallback else { return nil }
         if key.path == "commit.max_unpublished_secs" { return .integer(1000) }
         return .integer(value == range.upperBound ? value - 1 : value + 1)
-    case .decimal:
+    case .decimal(let range):
         guard case .decimal(let value) = fallback else { return nil }
-        return .decimal(value + 1)
+        return .decimal(value + 1 <= range.upperBound ? value + 1 : value / 2)
     case .texts: return .texts(["localhost:1", "[::1]:2"])
     case .choice(let now, _):
         return now.map { SettingValue.text($0) }.first { $0 != fallback }

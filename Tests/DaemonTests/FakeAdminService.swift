@@ -126,6 +126,11 @@ final class FakeAdminService: AdminService {
 
     func acknowledge(_ name: String) async throws(UserError) { try record("acknowledge \(name)") }
 
+    func compact(_ name: String) async throws(UserError) -> CompactReply {
+        try record("compact \(name)")
+        return CompactReply(state: "running")
+    }
+
     func status(_ name: String) async throws(UserError) -> StatusReply {
         try record("status \(name)")
         var status = StatusReply(

@@ -275,6 +275,9 @@ struct SettingEffectTests {
         // CollectionTests.
         "policy.retain", "gc.every_secs", "gc.grace_period_secs", "gc.max_deletes",
         "gc.snapshot_retention_secs",
+        // CompactionSettingTests.
+        "compaction.automatic", "compaction.every_secs", "compaction.live_share",
+        "compaction.quiet_live_share", "compaction.quiet_secs", "compaction.min_dead_mb",
         // StallTests.
         "commit.max_unpublished_secs", "policy.store_away", "policy.cache_full",
         "policy.read_deadline_secs",

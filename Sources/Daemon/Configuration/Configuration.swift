@@ -80,6 +80,16 @@ public struct Configuration: Equatable, Sendable {
         public var snapshotRetentionSecs: Int64 = 0
     }
 
+    /// When blocks are stored again that nobody has written, so that packs become free.
+    public struct Compaction: Equatable, Sendable {
+        public var automatic = true
+        public var everySecs: Int64 = 60
+        public var liveShare = 0.5
+        public var quietLiveShare = 0.9
+        public var quietSecs: Int64 = 600
+        public var minDeadMB: Int64 = 32
+    }
+
     /// Dollars for what a store charges. The defaults are those of Amazon S3 Standard in us-east-1
     /// (aws.amazon.com/s3/pricing), as quoted in 2024: PUT and LIST 0.005 for 1,000, GET and HEAD
     /// 0.0004 for 1,000, DELETE free, 0.023 for a GB and month; traffic within the region is free.
@@ -116,6 +126,7 @@ public struct Configuration: Equatable, Sendable {
     public var commit = Commit()
     public var policy = Policy()
     public var gc = GC()
+    public var compaction = Compaction()
     public var prices = Prices()
     public var aws = AWS()
     public var azure = Azure()

@@ -13,6 +13,7 @@ extension Configuration {
         ("commit", "When the journal is packed and published to the store."),
         ("policy", "What happens when something is full, away or slow."),
         ("gc", "When garbage is collected, and what goes: see `martlet gc`."),
+        ("compaction", "When packs that are mostly dead are emptied: see `martlet compact`."),
         (
             "prices",
             "What the store charges, in US dollars; the defaults: S3 Standard in us-east-1, 2024."
@@ -25,7 +26,7 @@ extension Configuration {
     /// Every key outside `[[exports]]`, in the order of the documents.
     public static let keys: [SettingKey<Configuration>] =
         cacheKeys + storageKeys + serverKeys + commitKeys + policyKeys + collectionKeys
-        + priceKeys + credentialKeys
+        + compactionKeys + priceKeys + credentialKeys
 
     private static let cacheKeys: [SettingKey<Configuration>] = [
         .text(
@@ -170,6 +171,27 @@ extension Configuration {
         .integer(
             "gc", "snapshot_retention_secs", \.gc.snapshotRetentionSecs, 0...3_153_600_000,
             "Snapshots older than this are deleted, but for the newest of each name; 0 keeps all."),
+    ]
+
+    private static let compactionKeys: [SettingKey<Configuration>] = [
+        .boolean(
+            "compaction", "automatic", \.compaction.automatic,
+            "Volumes served here store again what is live in packs that are mostly dead."),
+        .integer(
+            "compaction", "every_secs", \.compaction.everySecs, 1...86_400,
+            "Seconds between two looks at what the packs of a volume waste, while it is written."),
+        .decimal(
+            "compaction", "live_share", \.compaction.liveShare, 0...1,
+            "A pack is emptied if a smaller share of its bytes is live."),
+        .decimal(
+            "compaction", "quiet_live_share", \.compaction.quietLiveShare, 0...1,
+            "The same for volumes that nobody has written for quiet_secs."),
+        .integer(
+            "compaction", "quiet_secs", \.compaction.quietSecs, 1...31_536_000,
+            "Seconds without a commit of new data after which a volume is quiet."),
+        .integer(
+            "compaction", "min_dead_mb", \.compaction.minDeadMB, 1...1_048_576,
+            "MiB that emptying packs of a volume must free before it is begun."),
     ]
 
     private static let priceKeys: [SettingKey<Configuration>] = [

@@ -44,6 +44,8 @@ final class Hands: Sendable {
     let upload: WorkerPool
     /// The same threads, for commits.
     let packUploads: PackUploads
+    /// Looks what packs waste: thousands of volumes may, and no commit is to wait for them.
+    let gather: WorkerPool
     let control: WorkerPool
     let jobs: WorkerPool
     let diffs: WorkerPool
@@ -56,6 +58,8 @@ final class Hands: Sendable {
         upload = WorkerPool(
             threads: uploads, name: "upload", capacity: uploads, niceness: Self.commitNiceness)
         packUploads = PackUploads { [upload] in upload.trySubmit($0) }
+        gather = WorkerPool(
+            threads: CompactionPlaces.count, name: "gather", niceness: Self.commitNiceness)
         control = WorkerPool(threads: Self.controlThreads, name: "control")
         jobs = WorkerPool(threads: Self.jobThreads, name: "job")
         diffs = WorkerPool(
@@ -68,6 +72,7 @@ final class Hands: Sendable {
         switch effect {
         case .fetch: fetch
         case .commit: commit
+        case .gather: gather
         default: local
         }
     }
@@ -88,6 +93,6 @@ final class Hands: Sendable {
 
     /// Ends all threads after what is queued. Shards are stopped before.
     func stop() {
-        for pool in [control, jobs, diffs, commit, upload, fetch, local] { pool.stop() }
+        for pool in [control, jobs, diffs, gather, commit, upload, fetch, local] { pool.stop() }
     }
 }

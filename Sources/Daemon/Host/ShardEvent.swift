@@ -36,6 +36,8 @@ enum ControlVerb: Sendable {
     case rollback(Root)
     /// Publish without the record of an unclean take-over.
     case acknowledge
+    /// Begin a fresh base. Answered at once.
+    case compact
     /// End all connections and take the volume off the shard; with `clean`, after a last commit.
     case leave(clean: Bool)
 }
@@ -44,6 +46,7 @@ enum ControlVerb: Sendable {
 enum ControlResult: Sendable {
     case committed(Root)
     case resized(ByteCount)
+    case begun
     /// Off the shard.
     case left
     case failed(VolumeFailure)

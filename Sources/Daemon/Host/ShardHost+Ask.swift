@@ -6,6 +6,7 @@
 
 import Committer
 import ControlPlane
+import Documents
 import Formats
 import HostIO
 import Journal
@@ -48,7 +49,8 @@ extension ShardHost {
             store: WatchedStore(base: parts.store.counting(), tripwire: parts.tripwire),
             cache: parts.cache, pool: parts.pool,
             settings: parts.settings, uploads: parts.hands.packUploads, random: SystemRandom(),
-            spread: { [fetch = parts.hands.fetch] in fetch.spread($0, $1) })
+            spread: { [fetch = parts.hands.fetch] in fetch.spread($0, $1) },
+            places: parts.compactionPlaces, pinned: pinned(claim.name))
         guard let writer = claim.writer else {
             return (.readOnly(claim.root.commit, directory: directory), worker)
         }
@@ -57,6 +59,16 @@ extension ShardHost {
             adoptsJournal: writer.adoptsJournal, isHeadConfirmed: writer.isHeadConfirmed,
             epoch: writer.epoch, bootID: parts.facts.bootID)
         return (try local.open(opening, pool: parts.pool), worker)
+    }
+
+    /// Asks the refs which of a volume's commits is the newest that something else keeps.
+    private func pinned(_ name: String) -> PinnedCommit {
+        { [pins = parts.pins] volume throws(FetchError) in
+            guard let name = RefName(name) else { return nil }
+            do throws(UserError) { return try pins.newest(of: volume, named: name) } catch {
+                throw .away(key: RefKey.snapshotsPrefix(of: name), detail: error.why)
+            }
+        }
     }
 
     /// What of an answered FLUSH is gone; nil if nothing is.
@@ -151,7 +163,7 @@ extension ShardHost {
                 .conflict, what: what, why: "\(count) clients have it open for writing",
                 remedy: "disconnect them, then try again")
         case .absent: Self.stopping(what)
-        case .committed, .resized, .left:
+        case .committed, .resized, .left, .begun:
             UserError(
                 .failed, what: what, why: "the volume answered something else",
                 remedy: "see the daemon's log")

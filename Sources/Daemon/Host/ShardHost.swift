@@ -41,7 +41,11 @@ struct HostParts: Sendable {
     let prices: Configuration.Prices
     let startedAt: Instant
     let tripwire: Tripwire<DaemonStore>
+    /// Who needs the packs of whom.
+    let pins: NewestPins<DaemonStore>
     let absence = StoreAbsence()
+    /// How many volumes may gather for their compaction at one time.
+    let compactionPlaces = CompactionPlaces()
 }
 
 final class ShardHost: VolumeHost {
@@ -182,6 +186,13 @@ final class ShardHost: VolumeHost {
     func acknowledge(_ volume: VolumeID) throws(UserError) -> CommitSummary {
         let what = "cannot acknowledge the take-over of the volume \(volume)"
         return try whenQuiet(volume, .acknowledge, reason: .drain, what)
+    }
+
+    func compact(_ volume: VolumeID) throws(UserError) {
+        let what = "cannot compact the volume \(volume)"
+        let result = try ask(ServedVolume(volume), .compact, nil, what)
+        if case .begun = result { return }
+        throw failure(of: result, what)
     }
 
     func status(_ served: ServedVolume) -> VolumeStatus? {

@@ -41,6 +41,14 @@ enum StatusText {
         status.storedDollarsPerMonth = volume.storedBytes.map {
             prices.dollarsPerMonth(storedBytes: $0)
         }
+        switch volume.compactionRequest {
+        case .running(let done, let total):
+            status.freshBase = .running(blocksDone: done, blocksTotal: total)
+        case .done(let sequence, let token):
+            status.freshBase = .done(sequence: sequence, etag: token.description)
+        case .failed(let why): status.freshBase = .failed(why)
+        case nil: break
+        }
         status.readers = report.connections - report.writers
         status.writers = report.writers
         return status
@@ -66,6 +74,7 @@ enum StatusText {
     static func counters(of report: PlaceReport) -> [String: UInt64] {
         let (volume, clients) = (report.volume, report.statistics)
         let (counters, requests) = (volume.counters, report.requests)
+        let compaction = volume.compaction
         return [
             "store_puts": requests.puts, "store_gets": requests.gets,
             "store_heads": requests.heads, "store_lists": requests.lists,
@@ -79,6 +88,10 @@ enum StatusText {
             "flushes": counters.flushes, "syncs": counters.syncs, "fetches": counters.fetches,
             "fetches_failed": counters.fetchesFailed, "commits": counters.commits,
             "commits_postponed": counters.commitsPostponed,
+            "compaction_looks": compaction.looks, "compaction_rounds": compaction.rounds,
+            "compaction_commits": compaction.commits,
+            "compacted_blocks": compaction.blocks, "compacted_bytes": compaction.bytes,
+            "compaction_failures": compaction.failures,
             "client_errors": clients.errors, "connections": UInt64(report.connections),
             "writers": UInt64(report.writers), "journal_bytes": volume.journalBytes,
             "journal_segments": UInt64(volume.journalSegments),

@@ -27,6 +27,12 @@ extension VolumeShard {
             sessions.touch(device: place.slot)
             sessions.closeAll(device: place.slot, devices: devices)
             return
+        case .compact:
+            // Nobody waits: the report says how it goes.
+            device.pointee.volume.requestCompaction(ControlRequest(number: nextQuestion))
+            nextQuestion += 1
+            sessions.touch(device: place.slot)
+            return answer.give(.begun)
         case .rollback:
             let writers = sessions.writers(ofDevice: place.slot)
             if writers > 0 { return answer.give(.writersAttached(writers)) }
@@ -43,7 +49,7 @@ extension VolumeShard {
         case .resize(let size): device.pointee.volume.requestResize(request, to: size)
         case .rollback(let root): device.pointee.volume.requestRollback(request, to: root)
         case .acknowledge: device.pointee.volume.requestAcknowledge(request)
-        case .leave: break
+        case .leave, .compact: break
         }
         sessions.touch(device: place.slot)
     }
