@@ -200,8 +200,28 @@ final class BuildingHost: VolumeHost {
         try commit(found(ServedVolume(volume)), state: .open)
     }
 
+    /// All of it, a commit for each step; steps are small.
     func compact(_ volume: VolumeID) throws(UserError) {
-        throw Self.failure(.failed, "this host does not compact")
+        let running = try found(ServedVolume(volume))
+        _ = try commit(running, state: .open)
+        let compactor = Compactor(
+            store: store, cache: CleanCache(capacityBytes: Limits.cacheBytesMin),
+            bounds: CompactionBounds(stepBytes: 16 * Limits.grainBytes))
+        var next: CompactionRound? = CompactionRound(
+            freshBaseAfter: running.root.commit.sequence)
+        while let round = next {
+            let step: CompactionStep?
+            do throws(FetchError) {
+                step = try compactor.step(round, of: Root(commit: running.root.commit))
+            } catch {
+                // Whoever was taken over and does not know may look for packs that are gone.
+                throw Self.failure(error.isRetryable ? .storeAway : .conflict, "\(error)")
+            }
+            if let relocation = step?.relocation, !relocation.isEmpty {
+                _ = try commit(running, state: .open, moving: relocation)
+            }
+            next = step?.rest
+        }
     }
 
     func status(_ served: ServedVolume) -> VolumeStatus? {
@@ -244,13 +264,13 @@ final class BuildingHost: VolumeHost {
     }
 
     private func commit(
-        _ volume: Running, state: CommitState
+        _ volume: Running, state: CommitState, moving relocation: Relocation? = nil
     ) throws(UserError) -> CommitSummary {
         try settle(volume)
         let parent = volume.root.commit
         let isChanged =
             volume.journal.lastAppended > parent.cut || state != parent.state
-            || parent.uncleanTakeover != nil
+            || parent.uncleanTakeover != nil || relocation != nil
         guard isChanged else { return summary(volume) }
         let frozen = volume.memtable
         frozen.freeze()
@@ -259,6 +279,7 @@ final class BuildingHost: VolumeHost {
             newSize: volume.size, cut: volume.journal.lastAppended, state: state,
             token: Token.random(from: &random), labelSeconds: parent.labelSeconds + 60)
         inputs.uncleanTakeover = nil
+        inputs.relocation = relocation
         let made: PreparedCommit
         do throws(CommitError) {
             made = try CommitBuilder(

@@ -38,6 +38,34 @@ struct CollectorTests {
         #expect(account.stored <= account.needed * 11 / 10 && account.garbage == [])
     }
 
+    @Test("packs that compaction emptied go, unless a snapshot needs them")
+    func compacted() throws {
+        let node = try Node("a", world)
+        let volume = try node.make("prod", writes: Array(1...40))
+        // Most of the first pack is overwritten, and it stays for the rest.
+        for first in stride(from: UInt64(0), to: 36, by: 4) {
+            try node.write("prod", (0..<4).map { 100 + first + $0 }, at: first)
+        }
+        try world.collectAll()
+        let first = try #require(world.keys("packs/").first)
+        _ = try node.plane.compact("prod")
+        let snapshot = try node.plane.snapshot("prod", tag: nil)
+        try world.collectAll()
+        #expect(!world.keys("packs/").contains(first))
+        try world.expectWhole("compacted")
+        let kept = Set(world.keys("packs/"))
+        _ = try node.plane.compact("prod")
+        try world.collectAll()
+        #expect(kept.isSubset(of: Set(world.keys("packs/"))), "the snapshot's")
+        try node.plane.deleteSnapshot("prod", sequence: snapshot.sequence.rawValue)
+        try world.collectAll()
+        #expect(kept.isDisjoint(with: world.keys("packs/")))
+        try world.expectWhole("twice")
+        let account = try world.account()
+        #expect(account.garbage == [])
+        #expect(try HeadFinder(store: world.store).head(of: volume)?.commit.keepsContent == true)
+    }
+
     @Test("a store without garbage is left as it is, run after run")
     func nothing() throws {
         let node = try Node("a", world)

@@ -177,7 +177,7 @@ final class Crowd {
     private func operate(_ node: Node) throws {
         let name = pick(Self.names) ?? "a"
         let plane = node.plane
-        switch random.next(below: 20) {
+        switch random.next(below: 21) {
         case 0...1:
             try node.make(name)
         case 2...7:
@@ -203,6 +203,7 @@ final class Crowd {
             _ = try plane.put(name, PutRequest(source: try ForkSource(from: source)))
         case 16: try plane.delete(name, purge: chance(400))
         case 17: _ = try plane.open(name, force: chance(700))
+        case 18: _ = try plane.compact(name)
         default: try look(node, name)
         }
     }
