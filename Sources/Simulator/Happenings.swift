@@ -63,7 +63,7 @@ public enum Action: String, CaseIterable, Sendable {
     case takeOver = "take-over"
     case heal
     // Of the control plane.
-    case create, snapshot, tag, fork, view, rollback, detach, attach, purge, grow
+    case create, snapshot, tag, fork, view, rollback, detach, attach, purge, grow, compact
     case deleteSnapshot = "delete-snapshot"
     /// Off, and the same name again from one of its snapshots.
     case replace
@@ -76,7 +76,7 @@ public enum Action: String, CaseIterable, Sendable {
     var isCall: Bool {
         switch self {
         case .create, .snapshot, .tag, .fork, .view, .rollback, .detach, .attach, .purge, .grow,
-            .deleteSnapshot, .replace:
+            .compact, .deleteSnapshot, .replace:
             true
         default: false
         }
@@ -127,6 +127,8 @@ public enum Transition: String, CaseIterable, Sendable {
     case nameReused = "name-reused"
     case viewed
     case creationLeft = "creation-left"
+    /// A commit that stores again what nobody wrote.
+    case compacted
     // What the collector goes through.
     case condemned
     case packsDeleted = "packs-deleted"

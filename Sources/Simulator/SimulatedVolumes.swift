@@ -130,6 +130,11 @@ final class SimulatedVolumes: VolumeHost, @unchecked Sendable {
         try summary(ask(volume, isPatient: true) { $0.requestAcknowledge($1) })
     }
 
+    /// Waits for the end, unlike the daemon: what it is answered with is judged.
+    func compact(_ volume: VolumeID) throws(UserError) {
+        _ = try ask(volume, isPatient: false) { $0.requestCompaction($1) }
+    }
+
     func status(_ served: ServedVolume) -> VolumeStatus? {
         if let view = views[served] {
             return VolumeStatus(

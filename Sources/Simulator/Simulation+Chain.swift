@@ -63,16 +63,30 @@ extension Simulation {
                 throw failure("\(what) was published by a host that was fenced")
             }
             // A cut moves with every commit of writes: this one has other content and no writes.
-            if commit.cut == head.cut, commit.digest != head.digest {
+            if commit.cut == head.cut, commit.digest != head.digest, !commit.keepsContent {
                 return try judgeRollback(commit, by: author, of: track, what)
             }
-            guard let index = author.indexByCut[commit.cut], index >= track.chain.index else {
-                throw failure("\(what) has a cut that was never a moment, or an old one")
-            }
-            track.chain.index = index
-            track.chain.history = author.history.prefix(index)
+            try judgeContent(commit, by: author, of: track, what)
         }
         try accept(commit, of: track, what)
+    }
+
+    private func judgeContent(
+        _ commit: Commit, by author: Node, of track: Track, _ what: String
+    ) throws(SimulationFailure) {
+        if commit.keepsContent {
+            let head = track.chain.head
+            guard commit.cut == head.cut, commit.size == head.size else {
+                throw failure("\(what) says that it keeps the content, and has another cut or size")
+            }
+            report.transitions.note(.compacted)
+            return
+        }
+        guard let index = author.indexByCut[commit.cut], index >= track.chain.index else {
+            throw failure("\(what) has a cut that was never a moment, or an old one")
+        }
+        track.chain.index = index
+        track.chain.history = author.history.prefix(index)
     }
 
     private func judgeRollback(
@@ -105,7 +119,7 @@ extension Simulation {
         guard !track.chain.isEnded else { return }
         // What was deleted while it was made may be what it needs.
         if names.deletions > 0, chance(2_500) { try examine(commit, "\(what) of \(track.name)") }
-        guard chance(1_250) else { return }
+        guard commit.keepsContent || chance(1_250) else { return }
         let index = track.chain.index
         try checkStore(Root(commit: commit), holds: index...index, of: track.chain.history)
     }

@@ -160,13 +160,15 @@ extension Simulation {
         var options = VolumeOptions()
         options.commitBytes = (64 << 10) << random.next(below: 6)
         options.commitAgeSeconds = 1 + random.next(below: 4)
+        options.compaction = compactionOptions()
         let volume = Volume(seed, cache: cache, options: options, now: clock.now)
         let codecs = [Codec.raw, .raw, .raw, .raw, .lz4, .lz4, .lz4, .zstd]
         let settings = PackSettings(
             targetBytes: 1 << 18, codec: codecs[Int(random.next(below: UInt64(codecs.count)))])
         let worker = VolumeWorker(
             local: local, store: node.store, cache: cache, pool: pool, settings: settings,
-            random: SharedRandom(seed: random.next()))
+            random: SharedRandom(seed: random.next()),
+            pinned: pinned(node.track.name, NewestPins(store: node.store)))
         let last = volume.report().lastRecord
         // An earlier try may have set the journal aside, or gone back, and died behind its fence.
         let isAtFence =
@@ -191,6 +193,27 @@ extension Simulation {
         self.node = node
         defer { self.node = outer }
         try settle()
+    }
+
+    /// Eager, mostly: a run is as long as a minute of a disk.
+    private func compactionOptions() -> CompactionOptions? {
+        guard chance(8_000) else { return nil }
+        var options = CompactionOptions()
+        options.lookSeconds = 1 + random.next(below: 4)
+        options.idleLookSeconds = 2 + random.next(below: 8)
+        options.quietSeconds = 2 + random.next(below: 8)
+        options.liveShareMin = 0.25 + 0.125 * Double(random.next(below: 6))
+        options.deadBytesMin = 1 << (10 + random.next(below: 7))
+        return options
+    }
+
+    private func pinned(_ name: String, _ pins: NewestPins<NodeStore>) -> PinnedCommit {
+        { volume throws(FetchError) in
+            guard let name = RefName(name) else { return nil }
+            do throws(UserError) { return try pins.newest(of: volume, named: name) } catch {
+                throw .away(key: name.description, detail: error.why)
+            }
+        }
     }
 
     /// As the daemon does it: a journal that lost what it had promised is noted as such.

@@ -73,7 +73,7 @@ extension Simulation {
             return try attach(idle, plane, machine)
         }
         guard let track = draw(tracks) else { return try create(plane, machine) }
-        switch random.next(below: 32) {
+        switch random.next(below: 34) {
         case 0..<8: try takeSnapshot(of: track, plane, machine)
         case 8..<12: try deleteSnapshot(plane)
         case 12..<15: try moveTag(to: track, plane)
@@ -84,6 +84,7 @@ extension Simulation {
         case 25: try purge(draw(Array(tracks.dropFirst(chance(9_000) ? 1 : 0))) ?? track, plane)
         case 26: try create(plane, machine)
         case 27..<29: try grow(track, plane, machine)
+        case 29..<31: try compact(track, plane, machine)
         default: try view(plane, process, machine)
         }
     }
@@ -268,6 +269,12 @@ extension Simulation {
             let ref = try? SnapshotRef(decoding: bytes)
         else { return }
         names.promise(NameBook.Snapshot(name: track.name, commit: ref.commit))
+    }
+
+    private func compact(_ track: Track, _ plane: SimulatedPlane, _ machine: Machine) throws {
+        guard track.nodes[machine.number].host != nil else { return }
+        told(.compact, track.name)
+        _ = try plane.compact(track.name)
     }
 
     /// The guest sends nothing more, and waits for what it sent.
