@@ -71,18 +71,24 @@ extension ControlPlane {
     func attachWriter(
         _ ref: ExportRef, _ what: String, asksStore: Bool = false, isForced: Bool = false
     ) throws(UserError) -> Attachment {
-        if let running = table.attachment(ref.name), running.served == ServedVolume(ref.volume),
-            let status = host.status(running.served)
-        {
-            guard asksStore else { return running }
-            let isUsable = status.state != .fenced && status.state != .failed
-            if isUsable, try head(of: ref, what).commit.epoch <= status.epoch { return running }
-            try host.detach(running.served, clean: false, deadline: nil)
+        let running = table.attachment(ref.name)
+        if let running, running.served == ServedVolume(ref.volume) {
+            if let status = host.status(running.served) {
+                guard asksStore else { return running }
+                let isUsable = status.state != .fenced && status.state != .failed
+                if isUsable, try head(of: ref, what).commit.epoch <= status.epoch { return running }
+                try host.detach(running.served, clean: false, deadline: nil)
+            }
+            table.setAttachment(nil, of: ref.name)
         }
-        table.setAttachment(nil, of: ref.name)
         let claim = try claimer.claim(
             ClaimRequest(
                 name: ref.name, volume: ref.volume, asksStore: asksStore, isForced: isForced))
+        // Another volume that had the name is given up only now: a ref may come damaged, and who
+        // forgot what runs would run it twice, on one journal.
+        if let running, running.served != claim.served, running.served.snapshot == nil {
+            try host.detach(running.served, clean: false, deadline: nil)
+        }
         try keepLocally(ref, what)
         try host.attach(claim)
         let status = host.status(claim.served)

@@ -50,8 +50,7 @@ extension ControlPlane {
         } else if ref.state == .live {
             try refuseIfServedElsewhere(ref, what)
         }
-        endView(of: ref.name)
-        table.setAttachment(nil, of: ref.name)
+        forget(ref)
         var last = ref
         if ref.state == .live {
             last = try update(ref.name, what) { current in
@@ -61,6 +60,17 @@ extension ControlPlane {
         }
         try removeLocal(ref.volume, all: false, what)
         guard last.state != .live else { throw overtaken(ref, what) }
+    }
+
+    /// Another volume that runs under the name is not forgotten: a ref may come damaged, and what
+    /// was forgotten would run twice.
+    private func forget(_ ref: ExportRef) {
+        endView(of: ref.name)
+        guard let running = table.attachment(ref.name) else { return }
+        guard running.served == ServedVolume(ref.volume) || running.served.snapshot != nil else {
+            return
+        }
+        table.setAttachment(nil, of: ref.name)
     }
 
     private func refuseIfServedElsewhere(_ ref: ExportRef, _ what: String) throws(UserError) {
@@ -92,8 +102,7 @@ extension ControlPlane {
             try refuseIfServedElsewhere(ref, what)
         }
         try host.detach(served, clean: false, deadline: nil)
-        endView(of: ref.name)
-        table.setAttachment(nil, of: ref.name)
+        forget(ref)
         let refs = refs(what)
         try VolumeEnd(refs: refs, clock: clock).publish(ref, token: fresh())
         let keys = try refs.keys(prefix: RefKey.snapshotsPrefix(of: ref.name))

@@ -12,8 +12,8 @@ import Primitives
 import VolumeEngine
 import VolumeMap
 
-/// Confined to its simulation.
 final class SimulatedVolumes: VolumeHost, @unchecked Sendable {
+    // Confined: to its simulation.
     typealias Storage = VolatileDirectory
 
     private unowned let simulation: Simulation
@@ -31,7 +31,9 @@ final class SimulatedVolumes: VolumeHost, @unchecked Sendable {
     }
 
     private func node(_ volume: VolumeID) -> Node? {
-        simulation.nodes(of: machine).first { $0.track.volume == volume }
+        // One that has lost its name runs on until it is taken off.
+        let track = (simulation.tracks + simulation.leaving).first { $0.volume == volume }
+        return track?.nodes[machine.number]
     }
 
     /// Failures of the simulation itself go around the product.
@@ -50,6 +52,9 @@ final class SimulatedVolumes: VolumeHost, @unchecked Sendable {
         }
         try nested {
             let node = try simulation.knownNode(of: claim, on: machine)
+            guard node.host == nil else {
+                throw simulation.failure("\(claim.name) runs already, and would run twice")
+            }
             try simulation.serve(claim.root.commit, writer, on: node)
         }
     }

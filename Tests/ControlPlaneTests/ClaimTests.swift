@@ -5,13 +5,14 @@
 // not belong to the head, and what is recorded of a writer that did not end cleanly.
 
 import Committer
-import ControlPlane
 import Documents
 import Formats
 import HostIO
 import ObjectStore
 import Primitives
 import Testing
+
+@testable import ControlPlane
 
 @Suite("Claims")
 struct ClaimTests {
@@ -32,6 +33,27 @@ struct ClaimTests {
         #expect(head.uncleanTakeover == nil)
         _ = try node.plane.attach("prod")
         #expect(try shared.head(of: volume) == head)
+    }
+
+    @Test("a damaged ref of another volume does not make what runs be forgotten, and run twice")
+    func misreadRef() throws {
+        let node = try TestNode("a", shared)
+        let volume = try node.make("prod", writes: [1])
+        let epoch = try shared.head(of: volume).epoch
+        let refs = RefStore(store: shared.store, what: "test")
+        let name = try #require(RefName("prod"))
+        let now = try #require(try refs.newest(.export(name), as: ExportRef.self))
+        let wrong = ExportRef(
+            name: name, number: now.number + 1, volume: VolumeID(low: 5, high: 6),
+            state: .live, definition: now.definition, size: now.size, isReadOnly: false,
+            origin: nil, firstSequence: now.firstSequence)
+        #expect(try refs.append(wrong))
+        #expect(throws: UserError.self) { _ = try node.plane.snapshot("prod", tag: nil) }
+        #expect(node.host.runningCount == 1)
+        try refs.delete([wrong.series.key(wrong.number)])
+        try node.host.write(2, to: volume)
+        #expect(try node.content("prod") == [1, 2])
+        #expect(try shared.head(of: volume).epoch == epoch && node.host.runningCount == 1)
     }
 
     @Test("after a kill an open volume is served at once, without the store, with its journal")

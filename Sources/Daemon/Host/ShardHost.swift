@@ -126,6 +126,11 @@ final class ShardHost: VolumeHost {
 
     func attach(_ claim: VolumeClaim<HostDirectory>) throws(UserError) {
         let what = "cannot open \(claim.name)"
+        guard claim.writer == nil || location(claim.served) == nil else {
+            throw UserError(
+                .conflict, what: what, why: "its volume \(claim.served.volume) runs here already",
+                remedy: "restart the daemon, and report this")
+        }
         let (seed, worker) = try open(claim, what)
         let index = takeLeastLoaded()
         let arrival = Arrival(
