@@ -8,8 +8,8 @@ public import CleanCache
 public import Formats
 public import ObjectStore
 public import Primitives
-public import VolumeMap
 internal import Synchronization
+public import VolumeMap
 
 /// What is known of packs' indexes, which never change. Any thread.
 public final class PackMakeups: Sendable {

@@ -15,8 +15,8 @@ final class ZstdContexts: Sendable {
     static let decompressing = ZstdContexts(
         make: { ZSTD_createDCtx() }, size: { ZSTD_sizeof_DCtx($0) }, free: { ZSTD_freeDCtx($0) })
 
-    /// Passed between threads by the lock alone.
     private struct Context: @unchecked Sendable {
+        // Confined: to whoever took it out under the lock.
         let pointer: OpaquePointer
     }
 

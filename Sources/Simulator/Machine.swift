@@ -57,8 +57,9 @@ final class Machine {
     var isDead: Bool { disk.isOff || store.gate.isDead }
 }
 
-/// How far a host's clock is from the world's. Confined to its simulation.
+/// How far a host's clock is from the world's.
 final class ClockSkew: @unchecked Sendable {
+    // Confined: to its simulation.
     var seconds: Int64 = 0
 }
 

@@ -15,7 +15,7 @@ import VolumeMap
 
 /// The objects of a moment, without faults; notes what is read.
 final class PeekStore: ObjectStore, @unchecked Sendable {
-    // Confined to the one check that made it.
+    // Confined: to the one check that made it.
     let objects: [String: [UInt8]]
     private(set) var read: Set<String> = []
 

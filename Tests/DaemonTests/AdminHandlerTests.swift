@@ -355,7 +355,7 @@ struct AdminRefusalTests {
     @Test(
         "what is not built yet is 501 by name",
         arguments: [
-            ("POST /api/exports/a/cache/reset", "cache/reset"),
+            ("POST /api/exports/a/cache/reset", "cache/reset")
         ])
     func notBuilt(request: String, name: String) async {
         let response = await send(request)

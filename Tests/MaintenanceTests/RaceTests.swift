@@ -218,6 +218,7 @@ struct RaceTests {
         // Off and on again: what the claim publishes holds what was there before.
         try node.plane.delete("prod", purge: false)
         _ = try node.plane.put("prod", PutRequest())
+        _ = try node.plane.attach("prod")
         let fence = try node.plane.snapshot("prod", tag: nil).sequence
         let finder = HeadFinder(store: world.store)
         #expect(try finder.commit(of: volume, fence).commit.isFence)
