@@ -73,22 +73,23 @@ format:
 	$(SWIFT) format -i -r $(wildcard Package.swift Sources Tests Fuzz Benchmarks)
 	git ls-files -co --exclude-standard '*.swift' '*.c' '*.h' | xargs scripts/wrap_comments.py
 
-sim:
-	$(core) $(SWIFT) run $(job_flag) -c release --scratch-path .build-sim martlet-sim \
+# CI makes the release anyway, and the simulator of the same modules.
+sim_build := $(if $(CI),,$(core)) $(SWIFT) run $(job_flag) -c release \
+	$(if $(CI),,--scratch-path .build-sim)
+sim: $(if $(CI),release)
+	$(sim_build) martlet-sim \
 		--seed $(SEED) --jobs $(or $(JOBS),$$(nproc)) \
 		$(if $(HOURS),--count 1000000000 --seconds $$(($(HOURS) * 3600)),--count $(N))
 
 fuzz:
 	scripts/fuzz.sh $(T) $(TARGET)
 
+# SUITES: which; empty: all. MINUTES: what is not begun by then is left out, and named.
 asan:
-	$(core) $(SWIFT) build $(job_flag) --build-tests --scratch-path .build-asan --sanitize=address
-	$(core) $(quiet_traps) ASAN_OPTIONS=detect_leaks=0 \
-		$(SWIFT) test --skip-build --scratch-path .build-asan --sanitize=address
+	JOBS=$(JOBS) MINUTES=$(MINUTES) scripts/sanitize.sh address "$(SUITES)"
 
-# SUITES: which; empty: all.
 tsan:
-	JOBS=$(JOBS) scripts/tsan.sh "$(SUITES)"
+	JOBS=$(JOBS) MINUTES=$(MINUTES) scripts/sanitize.sh thread "$(SUITES)"
 
 # Every target of docs/PERFORMANCE.md in one run and one table; about ten minutes, on a quiet machine.
 bench: release

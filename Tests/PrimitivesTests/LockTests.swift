@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The lock, in whichever form this build has it; and a race that is planted for the thread
-// sanitizer.
+// The lock, in whichever form this build has it.
 
 import Glibc
 import Primitives
@@ -71,22 +70,5 @@ struct LockTests {
             #expect(guarded != nil)
         }
         #expect(guarded == nil)
-    }
-
-    private final class Unguarded: @unchecked Sendable {
-        // Confined: to nobody. Planted.
-        var value = 0
-    }
-
-    @Test(
-        "a planted race, which scripts/tsan.sh must see reported",
-        .enabled(if: getenv("MARTLET_TSAN_CANARY") != nil, "it is for the thread sanitizer"))
-    func plantedRace() throws {
-        let unguarded = Unguarded()
-        let threads = try RacingThreads(count: 2) { _ in
-            for _ in 0..<1000 { unguarded.value &+= 1 }
-        }
-        try threads.join()
-        #expect(unguarded.value > 0)
     }
 }

@@ -176,7 +176,19 @@ def golden():
     contains(diff("view", "golden/ours.bdiff").stdout, "4096 +8202", "view")
 
 
-@test("1 GiB with a few MiB changed on XFS reflinks: well under a second, what is shared unread")
+def coldest(body):
+    """Seconds of the fastest of three runs, each with nothing in the page cache."""
+    times = []
+    for _ in range(3):
+        with open("/proc/sys/vm/drop_caches", "w") as file:
+            file.write("3")
+        began = time.monotonic()
+        body()
+        times.append(time.monotonic() - began)
+    return min(times)
+
+
+@test("1 GiB with a few MiB changed on XFS reflinks: what is shared is not read, nor waited for")
 def xfs_reflinks():
     with xfs(3 * GIB) as directory:
         chance = random.Random(SEED)
@@ -189,12 +201,10 @@ def xfs_reflinks():
                 file.write(chance.randbytes(100 * KIB))
         punch(target, 512 * MIB, 128 * KIB)
         run("sync", "-f", target)
-        with open("/proc/sys/vm/drop_caches", "w") as file:
-            file.write("3")
-        began = time.monotonic()
-        diff("create", f"{directory}/one.bdiff", target, "--base", base)
-        took = time.monotonic() - began
-        check(took < 0.9, f"it took {took:.2f} s")
+        took = coldest(lambda: diff("create", f"{directory}/one.bdiff", target, "--base", base))
+        # What must read all of both: time is only ever held against a peer of the same minute.
+        compared = coldest(lambda: run("cmp", "-s", base, target, check_status=False))
+        check(took < compared, f"it took {took:.2f} s, and cmp {compared:.2f} s")
         read = bytes_read(directory, "create", f"{directory}/counted.bdiff", target, "--base", base)
         changed = sum(length for _, length in bdiff.Diff(f"{directory}/one.bdiff").ranges)
         check(changed < 6 * MIB, f"{changed} bytes differ")
@@ -213,7 +223,7 @@ def xfs_reflinks():
         with open(f"{directory}/second", "r+b") as file:
             bdiff.Diff(f"{directory}/one.bdiff").apply(file)
         same(target, f"{directory}/second")
-        return (f"{took:.2f} s to create, {applied:.2f} s to apply, {read / MIB:.1f} MiB read, "
+        return (f"{took:.2f} s to create, cmp {compared:.2f} s, {applied:.2f} s to apply, {read / MIB:.1f} MiB read, "
                 f"{changed / MIB:.1f} MiB changed")
 
 

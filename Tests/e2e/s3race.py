@@ -106,7 +106,8 @@ def rounds():
     won = dict.fromkeys(daemons, 0)
     fenced = number = 0
     end = time.monotonic() + SECONDS / 3
-    while number < ROUNDS if ROUNDS else time.monotonic() < end:
+    # A slow machine gets more time.
+    while number < ROUNDS if ROUNDS else number < 3 or time.monotonic() < end:
         letter = bytes([1 + number % 255])
         winner, loser, said = judge(number, race(generator, daemons), letter)
         won[winner] += 1
@@ -117,7 +118,6 @@ def rounds():
         for daemon in (loser, winner):
             daemon.http("DELETE", "/api/exports/disk")
         number += 1
-    check(number >= 3, f"only {number} rounds in {SECONDS / 3:.0f} s")
     place.expect_chain(volume)
     third = place.daemon("third", machine_id="c" * 32).start()
     third.cli("open", "disk")
