@@ -78,6 +78,7 @@ package struct RefStore<Store: ObjectStore> {
     }
 
     private static var listingsMax: Int { 16 }
+    private static var readsMax: Int { 3 }
 
     /// The number of the newest; zero if there is none. Nothing is read.
     package func newestNumber(_ series: RefSeries) throws(UserError) -> UInt64 {
@@ -117,29 +118,36 @@ package struct RefStore<Store: ObjectStore> {
     package func get<Ref: Document>(
         _ key: String, as type: Ref.Type = Ref.self
     ) throws(UserError) -> Ref {
-        let bytes = try explainStore(what) { () throws(ObjectStoreError) in
-            try store.get(key, limit: Ref.bytesMax)
+        guard let ref: Ref = try find(key) else {
+            return try explainStore(what) { () throws(ObjectStoreError) in throw .notFound(key: key)
+            }
         }
-        do throws(DocumentError) { return try Ref(decoding: bytes) } catch {
-            throw UserError(what, key, error)
-        }
+        return ref
     }
 
-    /// Nil if the key is free.
+    /// Nil if the key is free. What does not decode is read again: it may have been harmed on its
+    /// way.
     package func find<Ref: Document>(
         _ key: String, as type: Ref.Type = Ref.self
     ) throws(UserError) -> Ref? {
-        let bytes = try explainStore(what) { () throws(ObjectStoreError) -> [UInt8]? in
+        var triesLeft = Self.readsMax
+        while true {
+            guard let bytes = try bytes(key, limit: Ref.bytesMax) else { return nil }
+            triesLeft -= 1
+            do throws(DocumentError) { return try Ref(decoding: bytes) } catch {
+                if triesLeft == 0 { throw UserError(what, key, error) }
+            }
+        }
+    }
+
+    private func bytes(_ key: String, limit: Int) throws(UserError) -> [UInt8]? {
+        try explainStore(what) { () throws(ObjectStoreError) -> [UInt8]? in
             do throws(ObjectStoreError) {
-                return try store.get(key, limit: Ref.bytesMax)
+                return try store.get(key, limit: limit)
             } catch {
                 if case .notFound = error { return nil }
                 throw error
             }
-        }
-        guard let bytes else { return nil }
-        do throws(DocumentError) { return try Ref(decoding: bytes) } catch {
-            throw UserError(what, key, error)
         }
     }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What all documents share: a kind and a version inside, one canonical encoding, a decoder that
-// refuses unknown keys by name, and a bound on size. A document is encoded on one line that ends in
-// a newline.
+// What all documents share: a kind, a version and a checksum inside, one canonical encoding, a
+// decoder that refuses unknown keys by name, and a bound on size. A document is encoded on one line
+// that ends in a newline.
 
 public import Primitives
 
@@ -16,7 +16,7 @@ public protocol Document: Equatable, Sendable {
     /// Bytes that a decoder accepts at most.
     static var bytesMax: Int { get }
 
-    /// Everything but `kind` and `version`.
+    /// Everything but `kind`, `version` and `checksum`.
     var members: [String: JSONValue] { get }
 
     /// Takes every member it knows from `reader` and checks it.
@@ -32,9 +32,32 @@ extension Document {
         var all = members
         all["kind"] = .string(Self.kind)
         all["version"] = .number(Self.version)
+        return Self.sealed(all)
+    }
+
+    private static func sealed(_ members: [String: JSONValue]) -> [UInt8] {
+        var all = members
+        all["checksum"] = .string(checksum(of: members))
         return Array((JSONValue.object(all).text + "\n").utf8)
     }
 
+    /// An object of JSON with the checksum that it must have; nil if `bytes` are none. For tests
+    /// and fuzzers, which write documents by hand.
+    package static func sealing(_ bytes: [UInt8]) -> [UInt8]? {
+        guard case .object(var members) = try? JSONValue(parsing: bytes) else { return nil }
+        members["checksum"] = nil
+        return sealed(members)
+    }
+
+    /// BLAKE3 of the canonical text of all members but itself, as 32 hexadecimal digits.
+    private static func checksum(of members: [String: JSONValue]) -> String {
+        var text = JSONValue.object(members).text
+        return text.withUTF8 {
+            BLAKE3.hash(UnsafeRawBufferPointer($0), domain: .document).description
+        }
+    }
+
+    /// The checksum is looked at last, so that what is not a document of this version is named.
     public init(decoding bytes: [UInt8]) throws(DocumentError) {
         guard bytes.count <= Self.bytesMax else {
             throw .tooLarge(kind: Self.kind, bytes: bytes.count, limit: Self.bytesMax)
@@ -49,8 +72,12 @@ extension Document {
         guard version == Self.version else {
             throw .unsupportedVersion(kind: kind, found: version, supported: Self.version)
         }
+        let checksum = try reader.string("checksum")
         try self.init(reading: &reader)
         try reader.finish()
+        var rest = members
+        rest["checksum"] = nil
+        guard checksum == Self.checksum(of: rest) else { throw .damaged(kind: Self.kind) }
     }
 }
 

@@ -18,6 +18,8 @@ public enum DocumentError: Error, Equatable, Sendable {
     case missingKey(kind: String, key: String)
     /// A value that is of the wrong type, out of range, or not valid beside the others.
     case badValue(kind: String, key: String)
+    /// Its checksum is another one's.
+    case damaged(kind: String)
     /// The document names another place than the one it lies in: a misdirected read or write.
     case misplaced(key: String, found: String)
     /// A key of the store that no program of ours made.
@@ -36,6 +38,7 @@ extension DocumentError {
         case .unknownKey(let kind, let name): "the \(kind) has an unknown key \(name)"
         case .missingKey(let kind, let name): "the \(kind) lacks the key \(name)"
         case .badValue(let kind, let name): "the \(kind) has a bad value for \(name)"
+        case .damaged(let kind): "the \(kind) is damaged: its checksum is wrong"
         case .misplaced(_, let found): "it belongs to \(found)"
         case .malformedKey: "no program of ours makes such a key"
         }

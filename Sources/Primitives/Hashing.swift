@@ -48,6 +48,8 @@ public enum HashDomain: UInt64, Sendable {
     case imagePiece = 10
     /// The digest of an image: its size, then number and hash of each such piece.
     case image = 11
+    /// A JSON document without its checksum, in its one encoding.
+    case document = 12
 }
 
 /// BLAKE3 cut to 16 bytes, with a domain. One-shot and incremental.
