@@ -19,7 +19,9 @@ extension ControlPlane {
         let what = "cannot attach \(name.prefix(300))"
         if let plain = RefName(name) {
             // No lock and no store for what runs: connections come in waves.
-            if let running = table.attachment(plain), host.status(running.served) != nil {
+            if let running = table.attachment(plain), isCurrent(running, plain),
+                host.status(running.served) != nil
+            {
                 return running
             }
             return try locks.withLock([plain]) { () throws(UserError) in
@@ -49,18 +51,50 @@ extension ControlPlane {
     /// What is served without asking the store must be known without it; a name that was never seen
     /// is looked up.
     private func knownExport(_ name: RefName, _ what: String) throws(UserError) -> ExportRef {
-        if let known = table.ref(name), known.state == .live { return known }
+        if let known = settledExport(name) { return known }
         return try liveExport(name, what)
+    }
+
+    /// The ref as it is known here, if it is live. Nil too if another volume runs under the name:
+    /// either the name was given away or a ref came damaged, and the store knows which.
+    func settledExport(_ name: RefName) -> ExportRef? {
+        guard let known = table.ref(name), known.state == .live else { return nil }
+        if let running = table.attachment(name), !isCurrent(running, name) { return nil }
+        return known
+    }
+
+    /// False if this node has seen that another volume has the name now: who was told of that one
+    /// must not be given what had the name before.
+    private func isCurrent(_ running: Attachment, _ name: RefName) -> Bool {
+        table.ref(name).map { $0.volume == running.served.volume } ?? true
+    }
+
+    /// What runs here of the volume that the ref means.
+    func attachment(of ref: ExportRef) -> Attachment? {
+        table.attachment(ref.name).flatMap { $0.served.volume == ref.volume ? $0 : nil }
+    }
+
+    /// Takes off what runs under the name of `ref` and is another volume; a view of one stays for
+    /// its clients. With the export's lock held.
+    func takeOffOther(than ref: ExportRef) throws(UserError) {
+        guard let running = table.attachment(ref.name), running.served.volume != ref.volume else {
+            return
+        }
+        if running.served.snapshot == nil {
+            try host.detach(running.served, clean: false, deadline: nil)
+        } else {
+            release(running.served)
+        }
+        table.setAttachment(nil, of: ref.name)
     }
 
     /// With the export's lock held.
     func attach(_ ref: ExportRef, _ what: String) throws(UserError) -> Attachment {
         if !ref.isReadOnly && !configuration.isReadOnly { return try attachWriter(ref, what) }
-        if let running = table.attachment(ref.name), host.status(running.served) != nil {
-            return running
-        }
+        if let running = attachment(of: ref), host.status(running.served) != nil { return running }
         let head = try head(of: ref, what)
         let attachment = try view(pointer(to: head.commit), name: ref.name.text, what)
+        try takeOffOther(than: ref)
         table.setAttachment(attachment, of: ref.name)
         return attachment
     }
@@ -71,8 +105,7 @@ extension ControlPlane {
     func attachWriter(
         _ ref: ExportRef, _ what: String, asksStore: Bool = false, isForced: Bool = false
     ) throws(UserError) -> Attachment {
-        let running = table.attachment(ref.name)
-        if let running, running.served == ServedVolume(ref.volume) {
+        if let running = table.attachment(ref.name), running.served == ServedVolume(ref.volume) {
             if let status = host.status(running.served) {
                 guard asksStore else { return running }
                 let isUsable = status.state != .fenced && status.state != .failed
@@ -86,9 +119,7 @@ extension ControlPlane {
                 name: ref.name, volume: ref.volume, asksStore: asksStore, isForced: isForced))
         // Another volume that had the name is given up only now: a ref may come damaged, and who
         // forgot what runs would run it twice, on one journal.
-        if let running, running.served != claim.served, running.served.snapshot == nil {
-            try host.detach(running.served, clean: false, deadline: nil)
-        }
+        try takeOffOther(than: ref)
         try keepLocally(ref, what)
         try host.attach(claim)
         let status = host.status(claim.served)

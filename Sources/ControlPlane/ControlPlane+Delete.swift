@@ -21,16 +21,27 @@ extension ControlPlane {
         let name = try validName(name, what)
         try locks.withLock([name]) { () throws(UserError) in
             guard let ref = try newest(name, what) else { throw unknown(name, what) }
-            if purge { return try self.purge(ref, what) }
-            switch ref.state {
-            case .deleted: return
-            case .creating:
-                throw UserError(
-                    .conflict, what: what, why: "it is being created",
-                    remedy: "repeat the request that creates it, or delete it with purge")
-            case .live, .detached: try detach(ref, what)
+            if purge {
+                try self.purge(ref, what)
+            } else {
+                switch ref.state {
+                case .deleted: break
+                case .creating:
+                    throw UserError(
+                        .conflict, what: what, why: "it is being created",
+                        remedy: "repeat the request that creates it, or delete it with purge")
+                case .live, .detached: try detach(ref, what)
+                }
             }
+            try takeOffEarlier(name, what)
         }
+    }
+
+    /// What runs under the name and had it before its volume does not outlast it here. The store is
+    /// asked a second time: a ref may come damaged.
+    private func takeOffEarlier(_ name: RefName, _ what: String) throws(UserError) {
+        guard table.attachment(name) != nil, let ref = try newest(name, what) else { return }
+        try takeOffOther(than: ref)
     }
 
     private func detach(_ ref: ExportRef, _ what: String) throws(UserError) {
@@ -62,8 +73,8 @@ extension ControlPlane {
         guard last.state != .live else { throw overtaken(ref, what) }
     }
 
-    /// Another volume that runs under the name is not forgotten: a ref may come damaged, and what
-    /// was forgotten would run twice.
+    /// Another volume that runs under the name is not forgotten here: a ref may come damaged, and
+    /// what was forgotten would run twice.
     private func forget(_ ref: ExportRef) {
         endView(of: ref.name)
         guard let running = table.attachment(ref.name) else { return }

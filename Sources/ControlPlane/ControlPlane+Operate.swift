@@ -26,10 +26,9 @@ extension ControlPlane {
     public func status(_ name: String) throws(UserError) -> VolumeStatus {
         let what = "cannot show the status of \(name.prefix(140))"
         let name = try validName(name, what)
-        let known = table.ref(name)
-        let ref = known?.state == .live ? known : try export(name, what)
-        guard let ref else { throw unknown(name, what) }
-        if let running = table.attachment(name), var status = host.status(running.served) {
+        let known = settledExport(name)
+        let ref = if let known { known } else { try export(name, what) }
+        if let running = attachment(of: ref), var status = host.status(running.served) {
             let counts = host.clientCounts(running.served)
             status.readers = counts.readers
             status.writers = counts.writers

@@ -174,8 +174,7 @@ public final class ControlPlane<Host: VolumeHost, Store: ObjectStore>: Sendable 
     }
 
     func describe(_ ref: ExportRef) -> ExportInfo {
-        let attachment = table.attachment(ref.name)
-        let status = attachment.flatMap { host.status($0.served) }
+        let status = attachment(of: ref).flatMap { host.status($0.served) }
         return ExportInfo(
             name: ref.name.text, volume: ref.volume,
             size: max(ref.size, status?.size ?? ref.size),

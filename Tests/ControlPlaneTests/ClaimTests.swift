@@ -49,6 +49,7 @@ struct ClaimTests {
             origin: nil, firstSequence: now.firstSequence)
         #expect(try refs.append(wrong))
         #expect(throws: UserError.self) { _ = try node.plane.snapshot("prod", tag: nil) }
+        #expect(throws: UserError.self) { _ = try node.plane.attach("prod") }
         #expect(node.host.runningCount == 1)
         try refs.delete([wrong.series.key(wrong.number)])
         try node.host.write(2, to: volume)

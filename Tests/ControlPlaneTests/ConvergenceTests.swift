@@ -216,6 +216,90 @@ struct ConvergenceTests {
         #expect(try second.content("prod") == [])
     }
 
+    @Test("who creates a name anew that another host purged is not served what ran under it")
+    func recreatedName() throws {
+        let shared = SharedStore()
+        let first = try TestNode("a", shared)
+        let second = try TestNode("b", shared)
+        let volume = try first.make("prod", writes: [1])
+        try second.plane.delete("prod", purge: true)
+        let made = try first.plane.put("prod", PutRequest(size: size(4096))).export
+        #expect(made.volume != volume && made.size == size(4096) && !made.isAttached)
+        #expect(try first.plane.status("prod").volume == made.volume)
+        #expect(try first.content("prod") == [])
+        #expect(first.host.runningCount == 1)
+    }
+
+    /// A name on the first of two hosts that runs there, and that the second gave to a new volume,
+    /// made from a snapshot before the last write.
+    private func replaced(
+        _ shared: SharedStore, isReadOnly: Bool
+    ) throws -> (first: TestNode, second: TestNode, volume: VolumeID) {
+        let first = try TestNode("a", shared)
+        let second = try TestNode("b", shared)
+        let before = try first.make("prod", writes: [1])
+        let snapshot = try first.plane.snapshot("prod", tag: nil)
+        try first.host.write(2, to: before)
+        try second.plane.delete("prod", purge: false)
+        let source = try ForkSource(from: "snapshot:prod@\(snapshot.sequence)")
+        let reply = try second.plane.put(
+            "prod", PutRequest(isReadOnly: isReadOnly, source: source))
+        #expect(reply.outcome == .created && reply.export.volume != before)
+        return (first, second, reply.export.volume)
+    }
+
+    @Test(
+        "a host that was told of a name's new volume serves that one", arguments: [true, false])
+    func replacedName(isReadOnly: Bool) throws {
+        let shared = SharedStore()
+        let (first, _, volume) = try replaced(shared, isReadOnly: isReadOnly)
+        // It has not heard of it yet, and asks nobody about what runs.
+        #expect(try first.content("prod") == [1, 2])
+        #expect(try first.plane.put("prod", PutRequest()).export.volume == volume)
+        shared.store.setAway(true)
+        #expect(try failure { _ = try first.plane.attach("prod") }.kind == .storeAway)
+        shared.store.heal()
+        #expect(try first.content("prod") == [1])
+        #expect(try first.plane.attach("prod").isReadOnly == isReadOnly)
+        #expect(first.host.runningCount == 1)
+    }
+
+    @Test("a view of what had the name ends with its last client")
+    func replacedView() throws {
+        let shared = SharedStore()
+        let first = try TestNode("a", shared)
+        let second = try TestNode("b", shared)
+        try second.make("prod", writes: [1])
+        let snapshot = try second.plane.snapshot("prod", tag: nil)
+        let source = try ForkSource(from: "snapshot:prod@\(snapshot.sequence)")
+        try second.plane.delete("prod", purge: false)
+        _ = try second.plane.put("prod", PutRequest(isReadOnly: true))
+        let view = try first.plane.attach("prod")
+        first.host.setClients(ClientCounts(readers: 1, writers: 0), of: view.served)
+        try second.plane.delete("prod", purge: false)
+        let volume = try second.plane.put("prod", PutRequest(source: source)).export.volume
+        #expect(try first.plane.put("prod", PutRequest()).export.volume == volume)
+        #expect(try first.plane.attach("prod").served == ServedVolume(volume))
+        #expect(first.host.content(view.served) == [1] && first.host.runningCount == 2)
+        first.host.disconnect(view.served)
+        first.plane.release(view.served)
+        #expect(first.host.runningCount == 1)
+    }
+
+    @Test("a delete takes off what had the name before its volume", arguments: [true, false])
+    func deletedSuccessor(purge: Bool) throws {
+        let shared = SharedStore()
+        let (first, second, volume) = try replaced(shared, isReadOnly: false)
+        try first.plane.delete("prod", purge: purge)
+        #expect(first.host.runningCount == 0)
+        #expect(try failure { _ = try first.plane.attach("prod") }.kind != .storeAway)
+        let head = try shared.head(of: volume)
+        #expect((head.state == .deleted) == purge)
+        guard !purge else { return }
+        _ = try second.plane.open("prod", force: false)
+        #expect(try second.content("prod") == [1])
+    }
+
     @Test(
         "concurrent calls on one name are one after the other, on different names they all succeed")
     func threads() throws {

@@ -36,10 +36,12 @@ struct SimulationTests {
     /// answer served the root that it had just replaced. 5000511: the model knew two
     /// indices for one disk. 501: a rollback to a larger volume's snapshot cut it off. 690: one
     /// damaged answer bound a cache directory for ever. 20806: a purge of what the name no longer
-    /// was answered success. 266 and 20369: the model missed a moment, and a last commit.
+    /// was answered success. 266 and 20369: the model missed a moment, and a last commit. 104149,
+    /// 105697 and 106306: a host that had just answered that a name is a new volume served the one
+    /// that had it before.
     static let seeds: [UInt64] = [
         1, 14, 19, 44, 53, 56, 91, 129, 266, 501, 541, 671, 690, 989, 6513, 8947, 20_369, 20_806,
-        5_000_511,
+        104_149, 105_697, 106_306, 5_000_511,
     ]
 
     @Test("seeds that once failed hold", arguments: seeds)
