@@ -61,7 +61,8 @@ extension Simulation {
     func judgeFenced(_ host: SimulatedHost) throws(SimulationFailure) {
         node.isFenced = true
         let status = host.volume.report()
-        guard status.operationState == "fenced" || node.hasFailedDisk else {
+        // The journal of a process that is about to end may have failed first, and nobody sees it.
+        guard status.operationState == "fenced" || node.hasFailedDisk || node.machine.isDead else {
             throw failure("a fenced host says that it is \(status.operationState)")
         }
         guard !node.isUnjudged else { return }

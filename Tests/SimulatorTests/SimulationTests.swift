@@ -38,10 +38,10 @@ struct SimulationTests {
     /// damaged answer bound a cache directory for ever. 20806: a purge of what the name no longer
     /// was answered success. 266 and 20369: the model missed a moment, and a last commit. 104149,
     /// 105697 and 106306: a host that had just answered that a name is a new volume served the one
-    /// that had it before.
+    /// that had it before. 100262: the model judged what a host says whose machine had just died.
     static let seeds: [UInt64] = [
         1, 14, 19, 44, 53, 56, 91, 129, 266, 501, 541, 671, 690, 989, 6513, 8947, 20_369, 20_806,
-        104_149, 105_697, 106_306, 5_000_511,
+        100_262, 104_149, 105_697, 106_306, 5_000_511,
     ]
 
     @Test("seeds that once failed hold", arguments: seeds)
