@@ -60,17 +60,8 @@ public struct ImageExport<Store: ObjectStore> {
     public func write<Storage: ExtentDirectory>(
         _ place: ImagePlace<Storage>, replaces: Bool, token: UInt64
     ) throws(ExportError) -> ExportSummary {
-        let made: OutputFile<Storage>
-        do throws(ImageFileError) {
-            made = try OutputFile(place, replaces: replaces, readers: .owner, token: token)
-        } catch { throw ExportError(error) }
-        do throws(ExportError) {
-            let summary = try fill(made.file)
-            do throws(ImageFileError) { try made.publish() } catch { throw ExportError(error) }
-            return summary
-        } catch {
-            made.discard()
-            throw error
+        try OutputFile.make(place, replaces: replaces, token: token) { file throws(ExportError) in
+            try fill(file)
         }
     }
 
@@ -140,6 +131,28 @@ public struct ImageExport<Store: ObjectStore> {
 
     private func summary(_ reader: ImageReader<Store>) throws(ExportError) -> ExportSummary {
         ExportSummary(size: source.commit.size.rawValue, dataBytes: try reader.bytesMax())
+    }
+}
+
+extension OutputFile {
+    /// A file of its owner's that has its name once `fill` succeeded and all is durable; else
+    /// nothing is left.
+    static func make<Value>(
+        _ place: ImagePlace<Storage>, replaces: Bool, token: UInt64,
+        _ fill: (Storage.File) throws(ExportError) -> Value
+    ) throws(ExportError) -> Value {
+        let made: OutputFile<Storage>
+        do throws(ImageFileError) {
+            made = try OutputFile(place, replaces: replaces, readers: .owner, token: token)
+        } catch { throw ExportError(error) }
+        do throws(ExportError) {
+            let value = try fill(made.file)
+            do throws(ImageFileError) { try made.publish() } catch { throw ExportError(error) }
+            return value
+        } catch {
+            made.discard()
+            throw error
+        }
     }
 }
 

@@ -29,8 +29,17 @@ protocol ImageSink: AnyObject, Sendable {
     func take(_ blocks: [ImageBlock]) throws(ExportError)
 }
 
+/// Gives the blocks of an image, or of a difference, to a sink. Every run gives the same.
+protocol ImageFeed {
+    /// Without `content` the sink gets what is told of each block, and content is read only where
+    /// that depends on it.
+    func run(
+        into sink: some ImageSink, content: Bool, _ report: ExportProgressReport
+    ) throws(ExportError)
+}
+
 /// Confined to the thread that exports; reads are spread as `spread` says.
-struct ImageReader<Store: ObjectStore> {
+struct ImageReader<Store: ObjectStore>: ImageFeed {
     /// Bytes of blocks that are held at one time, twice: one window is written while the next is
     /// read.
     static var windowBytes: Int { 32 << 20 }
@@ -65,8 +74,6 @@ struct ImageReader<Store: ObjectStore> {
     func bytesMax() throws(ExportError) -> UInt64 { try walk.blocksMax() * UInt64(blockBytes) }
 
     /// Reads everything into the sink. If it throws, what the sink has is a whole beginning.
-    /// Without `content` the sink gets what is told of each block, and content is read only where
-    /// that depends on it.
     func run(
         into sink: some ImageSink, content: Bool = true, _ report: ExportProgressReport
     ) throws(ExportError) {

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The difference of two commits as a block diff, or a disk by itself. What changed is counted in
-// front of the diff, hence two walks: the first tells it, and reads content only where that decides
-// what differs; the second reads what changed. What both commits have in common is read by neither.
+// A difference as a block diff: of two commits, of a disk from nothing, or what a journal holds
+// beyond a commit. What changed is counted in front of the diff, hence two walks: the first tells
+// it, and reads content only where that decides what differs; the second reads what changed. What
+// both sides have in common is read by neither.
 
 import Formats
 import HostIO
-import ObjectStore
 import Primitives
 import VolumeMap
 
 /// Writes one diff. Confined to one call.
-struct VolumeDiff<Store: ObjectStore> {
+struct VolumeDiff<Feed: ImageFeed> {
     /// Ranges of version 1 that are kept, at most: 64 MiB. More would have to be joined over what
     /// did not change, and that would have to be read.
     static var rangesMax: Int { 1 << 22 }
 
-    private let reader: ImageReader<Store>
+    private let feed: Feed
     private let targetBytes: UInt64
     private let baseBytes: UInt64
     private let rangesMax: Int
     private let report: ExportProgressReport
 
     init(
-        _ reader: ImageReader<Store>, targetBytes: UInt64, baseBytes: UInt64,
+        _ feed: Feed, targetBytes: UInt64, baseBytes: UInt64,
         rangesMax: Int = Self.rangesMax, _ report: @escaping ExportProgressReport
     ) {
-        self.reader = reader
+        self.feed = feed
         self.targetBytes = targetBytes
         self.baseBytes = baseBytes
         self.rangesMax = rangesMax
@@ -43,7 +43,7 @@ struct VolumeDiff<Store: ObjectStore> {
         var sink = sink
         try output { () throws(HostIOError) in try sink.write(lead.encode(ranges: told.ranges)) }
         let bytes = RangeWriter(sink)
-        try reader.run(into: bytes, report)
+        try feed.run(into: bytes, content: true, report)
         precondition(bytes.byteCount == told.byteCount, "both walks tell the same")
         try bytes.finish()
         return told.byteCount
@@ -61,14 +61,14 @@ struct VolumeDiff<Store: ObjectStore> {
         var sink = sink
         try output { () throws(HostIOError) in try sink.write(header.encode()) }
         let pieces = PieceWriter(sink, codec: codec, seed: header.seed)
-        try reader.run(into: pieces, report)
+        try feed.run(into: pieces, content: true, report)
         try pieces.finish(count: header.pieceCount)
         return counter.byteCount
     }
 
     /// The first walk: nothing of it counts as progress.
     private func look(_ sink: some ImageSink) throws(ExportError) {
-        try reader.run(into: sink, content: false) {
+        try feed.run(into: sink, content: false) {
             report(ExportProgress(bytes: 0, bytesTotal: $0.bytesTotal))
         }
     }
