@@ -131,8 +131,8 @@ targets += [
     module(
         "ImageTools",
         [
-            "Primitives", "Formats", "Documents", "HostIO", "ObjectStore", "Shard", "CleanCache",
-            "VolumeMap", "Committer", "ControlPlane", "CZlib", "CZstd",
+            "Primitives", "Formats", "Documents", "HostIO", "ObjectStore", "Shard", "Journal",
+            "CleanCache", "VolumeMap", "Committer", "ControlPlane", "CZlib", "CZstd",
         ])
 ]
 

@@ -92,7 +92,7 @@ package func explainStore<Value>(
     do throws(ObjectStoreError) { return try body() } catch { throw UserError(what, error) }
 }
 
-func explainLocal<Value>(
+package func explainLocal<Value>(
     _ what: String, _ body: () throws(HostIOError) -> Value
 ) throws(UserError) -> Value {
     do throws(HostIOError) { return try body() } catch { throw UserError(what, error) }

@@ -114,6 +114,14 @@ public enum JournalInspection {
     public static func verdict<Storage: StorageDirectory>(
         of directory: Storage, volume: VolumeID, cut: RecordSequence
     ) throws(HostIOError) -> JournalVerdict {
+        try replay(directory, volume, cut) { _ in }.verdict
+    }
+
+    /// The same; `apply` gets every unit that counts, with pages of the survey's live segments.
+    static func replay<Storage: StorageDirectory>(
+        _ directory: Storage, _ volume: VolumeID, _ cut: RecordSequence,
+        _ apply: (RecoveredUnit) -> Void
+    ) throws(HostIOError) -> (verdict: JournalVerdict, survey: SegmentSurvey<Storage>) {
         let survey = try SegmentSurvey(
             directory: directory, volume: volume, cut: cut, writable: false)
         var run = RecoveryRun(survey: survey, cut: cut, bootID: .zero)
@@ -127,11 +135,13 @@ public enum JournalInspection {
             for record in unit.records where record.record.kind == .write {
                 bytes += record.record.length
             }
+            apply(unit)
         }
         try run.judge()
-        return JournalVerdict(
+        let verdict = JournalVerdict(
             walked: survey.live.map(\.name), superseded: survey.superseded.map(\.name),
             strangers: survey.strangers, units: units, records: records, writtenBytes: bytes,
             lastSequence: max(cut, run.accepted?.sequence ?? cut), rotted: run.rotted)
+        return (verdict, survey)
     }
 }

@@ -8,7 +8,7 @@ enum LaterCommands {
     private static let table: [String: String] = [
         "attach": "kernel devices", "detach": "kernel devices", "mount": "the FUSE transport",
         "top": "the live view", "copy": "copies between stores",
-        "journal": "journal salvage", "reset-cache": "cache reset",
+        "reset-cache": "cache reset",
     ]
 
     /// The message for a command that is not built; nil for every other word.

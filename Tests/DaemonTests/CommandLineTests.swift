@@ -105,7 +105,7 @@ struct CommandLineTests {
         "commands of later releases are refused by name",
         arguments: [
             "attach", "copy", "detach",
-            "journal", "mount", "reset-cache", "top",
+            "mount", "reset-cache", "top",
         ])
     func later(word: String) async {
         #expect(LaterCommands.refusal(of: word)?.hasPrefix("cannot run \(word) : ") == true)

@@ -6,14 +6,17 @@
 # keep its journal, and leave no trace in the store.
 
 import glob
+import json
 import os
 import re
+import shutil
 import signal
 import time
 
 import nbdclient
 from harness import (
-    MIB, Daemon, Failure, Skip, can_mount, check, contains, equal, main, test, wait_until)
+    MARTLET, MIB, Daemon, Failure, Skip, can_mount, check, contains, equal, main, run, test,
+    wait_until)
 
 SIZE = 64 * MIB
 SLOW = {"MARTLET_COMMIT_MAX_AGE_SECS": "3600", "MARTLET_COMMIT_TARGET_PACK_MB": "1"}
@@ -126,6 +129,23 @@ def expect_second(store):
     check(b"A" * 512 not in data, "a write of the fenced writer is in the store")
 
 
+def expect_salvage(first, volume, before):
+    """What the fenced writer holds, over the last commit that it knew, is the disk as it had it."""
+    folder, at = f"{first.cache}/volumes/{volume}", f"{first.directory}/salvage."
+    first.cli("export", f"disk@{before}", at + "before", "--store", first.store_url, "--force")
+    for options in ([], ["--format", "v2"]):
+        told = json.loads(run(MARTLET, "journal", "salvage", folder, at + "diff", "--json", "--force",
+                              *options).stdout)
+        equal((told["since_sequence"], told["volume"], told["partial"]), (before, volume, False),
+              "what the salvage says")
+        run(MARTLET, "diff", "apply", at + "diff", at + "kept", "--base", at + "before", "--force")
+        expected = bytearray(SIZE)
+        expected[8 * MIB:9 * MIB] = b"a" * MIB
+        expected[:6 * MIB] = b"A" * 6 * MIB
+        check(read_file(at + "kept") == expected, f"the salvaged disk {options}")
+        check(os.path.getsize(at + "diff") < 6 * MIB + 65536, "the diff holds more than was written")
+
+
 def start_first(first, environment=None):
     first.start(environment)
     volume = first.create("disk", SIZE)["volume"]
@@ -146,13 +166,16 @@ def stopped_with_journal():
         sequence = first.status("disk")["sequence"]
         first.signal(signal.SIGSTOP)
         return sequence
+    before = first.status("disk")["sequence"]
     take_over(first, second, volume, stopped)
     first.signal(signal.SIGCONT)
     why = first_wakes_up(first, volume)
     expect_second(first.store)
+    expect_salvage(first, volume, before)
     # A restart of the first changes nothing of that.
     first.kill()
     first.start()
+    expect_salvage(first, volume, before)
     write(second, 5 * MIB, b"B")
     second.drain("disk")
     expect_second(first.store)
@@ -160,6 +183,55 @@ def stopped_with_journal():
               glob.glob(f"{first.cache}/volumes/{volume}/journal*/*.seg")),
           "a restart threw the fenced journal away")
     return f"it says: {why}"
+
+
+@test("a salvage of what is no journal, or of several, is refused in words and leaves nothing")
+def salvage_refused():
+    daemon = Daemon(environment=SLOW).start()
+    volume = daemon.create("disk", SIZE)["volume"]
+    folder, out = f"{daemon.cache}/volumes/{volume}", f"{daemon.directory}/out"
+
+    def refused(why, *options, folder=folder, status=1):
+        done = run(MARTLET, "journal", "salvage", folder, out, *options, check_status=False)
+        equal(done.returncode, status, f"exit status of {options}: {done.stderr}")
+        contains(done.stderr, why, "the message")
+        check(done.stderr.count(" : ") >= 2, f"not what : why : what to do: {done.stderr}")
+        check(not os.path.exists(out), "a file was left")
+    refused("No such file", folder=folder + "x")
+    write(daemon, 4 * MIB, b"a")
+    daemon.drain("disk")
+    refused("no journal with segments")
+    write(daemon, 0, b"A")
+    daemon.kill()
+    shutil.copytree(folder + "/journal", folder + "/journal.salvage-9")
+    refused("it has several: journal, journal.salvage-9", status=2)
+    refused("no journal nothing, but journal", "--journal", "nothing", status=2)
+    # No commit lies in the copy, and its folder's parent has one.
+    shutil.move(folder + "/root", folder + "/away")
+    refused("no commit lies beside", "--journal", "journal.salvage-9")
+    shutil.move(folder + "/away", folder + "/root")
+    done = run(MARTLET, "journal", "salvage", folder, out, "--journal", "journal")
+    contains(done.stdout, f"data: {MIB}", "what was salvaged")
+    done = run(MARTLET, "journal", "salvage", folder, out, "--journal", "journal",
+               check_status=False)
+    equal(done.returncode, 1, "exit status over a file")
+    contains(done.stderr, "exists", "the message")
+    # Flushed bytes that rot behind what was flushed later.
+    os.unlink(out)
+    daemon.start()
+    write(daemon, MIB, b"B", 4096)
+    write(daemon, 2 * MIB, b"C", 4096)
+    daemon.kill()
+    for path in glob.glob(folder + "/journal/*.seg"):
+        with open(path, "r+b") as file:
+            at = file.read().find(b"B" * 4096)
+            if at >= 0:
+                file.seek(at)
+                file.write(b"x")
+    refused("--partial", "--journal", "journal")
+    done = run(MARTLET, "journal", "salvage", folder, out, "--journal", "journal", "--partial")
+    contains(done.stdout, "note: a part", "what it says")
+    contains(done.stdout, f"data: {MIB}", "what stands before the rot")
 
 
 @test("a writer stopped between pack and commit wakes up fenced, its packs without effect")

@@ -4,15 +4,12 @@
 // Journals: one segment, or the journal of a volume with what a recovery would accept of it. The
 // cut comes from the volume's local root, beside the journal's folder.
 
-import Committer
 import Formats
 import HostIO
 import Journal
 public import Primitives
 
 extension Inspector {
-    private static let rootBytesMax = 64 << 20
-
     /// A segment file, a journal folder, or the folder of a volume.
     public func journal() throws(UserError) -> Inspection {
         guard source.isLocal else {
@@ -101,7 +98,7 @@ extension Inspector {
     private func verdict(
         of journal: HostDirectory, _ headers: [SegmentHeader], in volume: HostDirectory?
     ) throws(HostIOError) -> [String] {
-        let root = try volume.flatMap { folder throws(HostIOError) in try newestRoot(in: folder) }
+        let root = try KeptJournal.root(of: journal, in: volume)
         guard let id = root?.volume ?? headers.first?.volume else {
             return ["recovery", "  segments: none"]
         }
@@ -130,14 +127,5 @@ extension Inspector {
                     + " flushed")
         }
         return lines
-    }
-
-    private func newestRoot(in volume: HostDirectory) throws(HostIOError) -> Commit? {
-        guard try volume.exists("root") else { return nil }
-        let roots = try volume.directory("root", create: false)
-        guard let newest = try roots.list().compactMap({ UInt64($0) }).max(),
-            let bytes = try roots.readAll("\(newest)", limit: Self.rootBytesMax)
-        else { return nil }
-        return bytes.withUnsafeBytes { try? Commit(decoding: $0, key: nil) }
     }
 }

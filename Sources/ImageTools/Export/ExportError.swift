@@ -14,6 +14,8 @@ public enum ExportError: Error, Equatable, Sendable {
         volume: VolumeID, sequence: CommitSequence, bytes: Range<UInt64>, FetchError)
     /// The store does not answer.
     case away(FetchError)
+    /// The journal cannot be read.
+    case journal(HostIOError)
     /// The file, or the stream, cannot be written.
     case output(HostIOError)
     /// The name is taken.
@@ -40,6 +42,10 @@ public enum ExportError: Error, Equatable, Sendable {
             UserError(
                 .storeAway, what: what, why: "\(cause)",
                 remedy: "try again when the store is back; no file was left behind")
+        case .journal(let error):
+            UserError(
+                .failed, what: what, why: error.description,
+                remedy: "copy the cache directory to a disk that can be read, and try there")
         case .output(let error):
             UserError(
                 .failed, what: what, why: error.description,
