@@ -57,6 +57,20 @@ struct AdminCall {
         return tag
     }
 
+    /// The number of a snapshot or commit, or a time.
+    func rollbackPoint() throws(UserError) -> String {
+        var body = try JSONBody(body)
+        let sequence = try body.unsigned("snapshot_sequence")
+        let time = try body.text("time")
+        try body.finish()
+        guard let point = sequence.map({ "\($0)" }) ?? time, sequence == nil || time == nil else {
+            throw JSONBody.refusal(
+                sequence == nil ? "snapshot_sequence is missing" : "it has a time as well",
+                remedy: #"send {"snapshot_sequence":N} or {"time":"2026-11-22T10:00:00Z"}"#)
+        }
+        return point
+    }
+
     func expectEmptyBody() throws(UserError) {
         try JSONBody(body).finish()
     }

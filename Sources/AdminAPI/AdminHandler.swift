@@ -184,14 +184,8 @@ public struct AdminHandler: Sendable {
             return json(try await service.tag(try call.name, tag: tag))
         case .tags: return json(TagList(tags: try await service.tags()))
         default:
-            var body = try JSONBody(call.body)
-            let sequence = try body.unsigned("snapshot_sequence")
-            try body.finish()
-            guard let sequence else {
-                throw JSONBody.refusal(
-                    "snapshot_sequence is missing", remedy: #"send {"snapshot_sequence":N}"#)
-            }
-            return json(try await service.rollback(try call.name, to: sequence))
+            let point = try call.rollbackPoint()
+            return json(try await service.rollback(try call.name, to: point))
         }
     }
 

@@ -26,7 +26,8 @@ public protocol AdminService: Sendable {
 
     func promote(_ name: String, force: Bool) async throws(UserError) -> ExportReply
     /// Makes an older commit's content the new head.
-    func rollback(_ name: String, to sequence: UInt64) async throws(UserError) -> CommitReply
+    /// `point`: the number of a snapshot or commit, or a time.
+    func rollback(_ name: String, to point: String) async throws(UserError) -> CommitReply
     func open(_ name: String, force: Bool) async throws(UserError) -> ExportReply
     func acknowledge(_ name: String) async throws(UserError)
     /// Begins to store the volume again as a fresh base, or tells how far that is.

@@ -17,21 +17,37 @@ package struct CommitSources<Store: ObjectStore> {
     package init(refs: RefStore<Store>) { self.refs = refs }
 
     /// The first candidate that exists, as `snapshot:NAME@SEQ` or the like, with its commit. With
-    /// `history`, NAME@SEQ may also be a commit of the export's volume that no snapshot names, as
-    /// long as it is there.
+    /// `history`, NAME@SEQ and NAME@TIME may also mean a commit of the export's volume that no
+    /// snapshot names, as long as it is there.
     package func find(
         _ source: ForkSource, history: Bool = false
     ) throws(UserError) -> (name: String, commit: CommitPointer)? {
         for candidate in source.candidates {
-            if let commit = try find(candidate) { return (candidate.text, commit) }
-            if history, case .snapshot(let name, let sequence) = candidate,
-                let export = try export(name),
-                let commit = try commit(of: export.volume, sequence)
-            {
-                return ("\(name)@\(sequence)", commit.pointer)
+            if let found = try find(candidate, history: history) {
+                return (found.candidate.text, found.commit)
             }
         }
         return nil
+    }
+
+    /// With what it turned out to be: a time is the number of a commit.
+    func find(
+        _ candidate: ForkSource.Candidate, history: Bool
+    ) throws(UserError) -> (candidate: ForkSource.Candidate, commit: CommitPointer)? {
+        if let commit = try find(candidate) { return (candidate, commit) }
+        guard history else { return nil }
+        switch candidate {
+        case .snapshot(let name, let sequence):
+            guard let export = try export(name),
+                let commit = try commit(of: export.volume, sequence)
+            else { return nil }
+            return (candidate, commit.pointer)
+        case .moment(let name, let seconds):
+            guard let export = try export(name) else { return nil }
+            let commit = try CommitHistory(refs: refs).last(of: export, notAfter: seconds)
+            return (.snapshot(name, commit.sequence), commit.pointer)
+        default: return nil
+        }
     }
 
     /// Nil if it is not there.
@@ -46,7 +62,7 @@ package struct CommitSources<Store: ObjectStore> {
         }
     }
 
-    func find(_ candidate: ForkSource.Candidate) throws(UserError) -> CommitPointer? {
+    private func find(_ candidate: ForkSource.Candidate) throws(UserError) -> CommitPointer? {
         switch candidate {
         case .export(let name):
             guard let ref = try export(name) else { return nil }
@@ -58,6 +74,7 @@ package struct CommitSources<Store: ObjectStore> {
                 throw UserError(refs.what, key, .misplaced(key: key, found: "\(ref.name)"))
             }
             return ref.commit
+        case .moment: return nil
         case .tag(let name):
             return try refs.newest(.tag(name), as: TagRef.self)?.commit
         case .base(let name):

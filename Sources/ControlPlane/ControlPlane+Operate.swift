@@ -131,14 +131,19 @@ extension ControlPlane {
         }
     }
 
-    /// Publishes a commit with an older one's content at the current size. The state before is kept
-    /// as a snapshot. Refused while a client has the volume open for writing.
     public func rollback(
         _ name: String, toSequence sequence: UInt64
-    ) throws(UserError) -> RollbackReply {
-        let what = "cannot roll \(name.prefix(140)) back to \(sequence)"
+    ) throws(UserError) -> RollbackReply { try rollback(name, to: "\(sequence)") }
+
+    /// Publishes a commit with an older one's content at the current size. The state before is kept
+    /// as a snapshot. Refused while a client has the volume open for writing.
+    ///
+    /// - Parameter point: the number of a snapshot of the name or of a commit of its volume, or a
+    ///   time as `2026-11-22T10:00:00Z`.
+    public func rollback(_ name: String, to point: String) throws(UserError) -> RollbackReply {
+        let what = "cannot roll \(name.prefix(140)) back to \(point.prefix(40))"
         let name = try validName(name, what)
-        let target = try ForkSource(manifestName: name.text, snapshotSequence: sequence)
+        let target = try ForkSource(from: "snapshot:\(name)@\(point)")
         return try locks.withLock([name]) { () throws(UserError) in
             let ref = try liveExport(name, what)
             guard !ref.isReadOnly else {

@@ -56,8 +56,10 @@ extension ControlPlane {
     }
 
     private func isOwnSnapshot(_ source: ForkSource?, of name: RefName) -> Bool {
-        guard case .snapshot(name, _)? = source?.candidates.first else { return false }
-        return true
+        switch source?.candidates.first {
+        case .snapshot(name, _), .moment(name, _): true
+        default: false
+        }
     }
 
     // MARK: What is valid

@@ -19,26 +19,26 @@ struct ResolvedFork {
 
 extension ControlPlane {
     /// The first candidate that exists, with the commit it names now. Locks nothing, commits
-    /// nothing.
+    /// nothing. With `history`, as `CommitSources` has it.
     func find(
-        _ source: ForkSource, _ what: String
+        _ source: ForkSource, history: Bool = true, _ what: String
     ) throws(UserError) -> (candidate: ForkSource.Candidate, commit: CommitPointer)? {
         for candidate in source.candidates {
-            if let commit = try find(candidate, what) { return (candidate, commit) }
+            if let found = try find(candidate, history: history, what) { return found }
         }
         return nil
     }
 
     private func find(
-        _ candidate: ForkSource.Candidate, _ what: String
-    ) throws(UserError) -> CommitPointer? {
+        _ candidate: ForkSource.Candidate, history: Bool, _ what: String
+    ) throws(UserError) -> (candidate: ForkSource.Candidate, commit: CommitPointer)? {
         // The table of exports learns what a lookup found.
         if case .export(let name) = candidate {
             guard let ref = try newest(name, what), ref.state == .live || ref.state == .detached
             else { return nil }
-            return try head(of: ref, what).commit.pointer
+            return (candidate, try head(of: ref, what).commit.pointer)
         }
-        return try CommitSources(refs: refs(what)).find(candidate)
+        return try CommitSources(refs: refs(what)).find(candidate, history: history)
     }
 
     func notFound(_ source: ForkSource, _ what: String) -> UserError {
@@ -88,13 +88,13 @@ extension ControlPlane {
                 .notFound, what: what, why: "\(prefix.prefix(20)) is not a kind of manifest",
                 remedy: "use bases, tags, snapshots or exports")
         }
-        guard let (candidate, commit) = try find(source, what) else {
+        guard let (candidate, commit) = try find(source, history: false, what) else {
             throw notFound(source, what)
         }
         let kind: ManifestInfo.Kind =
             switch candidate {
             case .export: .export
-            case .snapshot: .snapshot
+            case .snapshot, .moment: .snapshot
             case .tag: .tag
             case .base: .base
             }

@@ -11,7 +11,10 @@ public import Primitives
 public struct ForkSource: Equatable, Sendable {
     enum Candidate: Equatable, Sendable {
         case export(RefName)
+        /// A snapshot of the name, or else a commit of its volume.
         case snapshot(RefName, CommitSequence)
+        /// The last commit of the export's volume that was made by then.
+        case moment(RefName, seconds: UInt64)
         case tag(RefName)
         case base(RefName)
 
@@ -20,6 +23,7 @@ public struct ForkSource: Equatable, Sendable {
             switch self {
             case .export(let name): "export:\(name)"
             case .snapshot(let name, let sequence): "snapshot:\(name)@\(sequence)"
+            case .moment(let name, let seconds): "snapshot:\(name)@\(UTCTime.text(seconds))"
             case .tag(let name): "tag:\(name)"
             case .base(let name): "base:\(name)"
             }
@@ -32,11 +36,12 @@ public struct ForkSource: Equatable, Sendable {
     let candidates: [Candidate]
 
     /// `export:NAME`, `snapshot:NAME@SEQ`, `tag:T`, `base:B`, `NAME@SEQ`, or a bare name, which is
-    /// looked up as export, tag and base.
+    /// looked up as export, tag and base. For SEQ a time may stand, as `2026-11-22T10:00:00Z`.
     public init(from text: String) throws(UserError) {
         self.text = text
+        // A time has colons too.
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        if parts.count == 2 {
+        if parts.count == 2, !parts[0].contains("@") {
             switch parts[0] {
             case "export": candidates = [.export(try Self.name(parts[1], of: text))]
             case "tag": candidates = [.tag(try Self.name(parts[1], of: text))]
@@ -92,15 +97,22 @@ public struct ForkSource: Equatable, Sendable {
         _ text: Substring, of source: String
     ) throws(UserError) -> Candidate {
         let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+        if parts.count == 2, let seconds = UTCTime.parse(parts[1]) {
+            return .moment(try name(parts[0], of: source), seconds: seconds)
+        }
         guard parts.count == 2, let number = UInt64(parts[1]), number > 0,
             String(number) == parts[1]
-        else { throw refusal(source, "a snapshot is named NAME@SEQ with a number from 1") }
+        else {
+            throw refusal(
+                source,
+                "a snapshot is named NAME@SEQ with a number from 1, or NAME@2026-11-22T10:00:00Z")
+        }
         return .snapshot(try name(parts[0], of: source), CommitSequence(number))
     }
 
     private static func refusal(_ text: String, _ why: String) -> UserError {
         UserError(
             .badRequest, what: "cannot fork from \"\(text.prefix(300))\"", why: why,
-            remedy: "name it export:NAME, snapshot:NAME@SEQ, tag:T, base:B or NAME")
+            remedy: "name it export:NAME, snapshot:NAME@SEQ, NAME@TIME, tag:T, base:B or NAME")
     }
 }

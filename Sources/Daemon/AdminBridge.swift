@@ -184,9 +184,9 @@ struct AdminBridge: AdminService {
         }
     }
 
-    func rollback(_ name: String, to sequence: UInt64) async throws(UserError) -> CommitReply {
+    func rollback(_ name: String, to point: String) async throws(UserError) -> CommitReply {
         try await run { [control] () throws(UserError) in
-            let done = try control.rollback(name, toSequence: sequence)
+            let done = try control.rollback(name, to: point)
             return CommitReply(
                 sequence: done.sequence.rawValue, manifestEtag: done.etag,
                 keptSnapshot: done.keptSnapshot?.rawValue)

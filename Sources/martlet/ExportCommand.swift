@@ -13,7 +13,8 @@ struct ExportCommand: ParsableCommand {
         commandName: "export",
         abstract: "Write the disk of an export, a snapshot, a tag or a base to a file.",
         discussion: """
-            SOURCE is NAME (the last commit), NAME@SEQ, tag:T or base:B. Reads the store alone, \
+            SOURCE is NAME (the last commit), NAME@SEQ, NAME@TIME (the last commit by then, as \
+            2026-11-22T10:00:00Z), tag:T or base:B. Reads the store alone, \
             beside daemons, and checks every hash. The file is there whole or not at all. What an \
             export holds beyond its last commit is not in it: martlet drain, or take a snapshot. \
             With --since only what changed is read, and written as a block diff, which martlet \

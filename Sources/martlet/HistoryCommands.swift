@@ -99,12 +99,14 @@ struct RollbackCommand: AsyncParsableCommand {
         abstract: "Make an older commit the content of an export; the state before is kept.")
 
     private struct Body: Encodable {
-        let snapshotSequence: UInt64
+        var snapshotSequence: UInt64?
+        var time: String?
     }
 
     @OptionGroup var client: ClientOptions
     @Argument(help: "Name of the export.") var name: String
-    @Option(help: "Sequence of the snapshot to go back to.") var to: UInt64
+    @Option(help: "A snapshot's or a commit's number, or a time: 2026-11-22T10:00:00Z.")
+    var to: String
     @Flag(help: "Yes, replace the content that clients see.") var yes = false
 
     mutating func validate() throws {
@@ -115,8 +117,10 @@ struct RollbackCommand: AsyncParsableCommand {
 
     mutating func run() async throws {
         let path = try exportPath(name, "/rollback")
+        let number = UInt64(to)
+        let body = Body(snapshotSequence: number, time: number == nil ? to : nil)
         try await client.show(
-            .post, path, body: Body(snapshotSequence: to), as: CommitReply.self
+            .post, path, body: body, as: CommitReply.self
         ) {
             "rolled back; the new head is commit \($0.sequence)"
                 + ($0.keptSnapshot.map { ", the state before is snapshot \($0)" } ?? "")

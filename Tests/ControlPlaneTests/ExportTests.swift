@@ -238,7 +238,8 @@ struct ExportTests {
                 configuration: ControlPlaneConfiguration(
                     node: try #require(RefName("b")), machineID: "machine-b"),
                 cacheDirectory: disk.root, store: MisreadStore(base: shared.store),
-                host: FakeHost(store: shared.store, book: shared.book, seed: 4),
+                host: FakeHost(
+                    store: shared.store, book: shared.book, clock: shared.clock, seed: 4),
                 clock: shared.clock, random: SplitMix64(seed: 4))
             let error = try failure { _ = try plane.start() }
             #expect(error.kind == .failed && error.why.contains("martlet.json"), "\(isBound)")

@@ -53,10 +53,12 @@ final class FakeHost: VolumeHost {
     let state: Lock<State>
     let store: MemoryStore
     let book: ContentBook
+    private let clock: ManualClock
 
-    init(store: MemoryStore, book: ContentBook, seed: UInt64) {
+    init(store: MemoryStore, book: ContentBook, clock: ManualClock, seed: UInt64) {
         self.store = store
         self.book = book
+        self.clock = clock
         state = Lock(State(random: SplitMix64(seed: seed)))
     }
 
@@ -266,6 +268,7 @@ final class FakeHost: VolumeHost {
             if next != unchanged {
                 next.sequence = next.sequence.next
                 next.parentToken = next.token
+                next.labelSeconds = clock.wallSeconds
                 next.token = Token.random(from: &random)
                 let made = LocalRoot(commit: next, bytes: next.encode())
                 try roots.writePending(next.sequence, bytes: made.bytes)

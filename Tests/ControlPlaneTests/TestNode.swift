@@ -89,7 +89,8 @@ final class TestNode {
         self.seed = seed &* 1000 &+ UInt64(name.utf8.first ?? 0)
         machine = "machine-\(name)"
         disk = VolatileDisk(seed: seed)
-        host = FakeHost(store: shared.store, book: shared.book, seed: self.seed)
+        host = FakeHost(
+            store: shared.store, book: shared.book, clock: shared.clock, seed: self.seed)
         plane = try Self.plane(self.name, machine, shared, disk.root, host, self.seed)
         _ = try plane.start()
     }
@@ -111,7 +112,8 @@ final class TestNode {
         seed &+= 1
         if powerCut { disk.crash(keeping: .random(seed: seed)) } else { disk.kill() }
         let cache = disk.reboot()
-        host = FakeHost(store: shared.store, book: shared.book, seed: seed)
+        host = FakeHost(
+            store: shared.store, book: shared.book, clock: shared.clock, seed: seed)
         plane = try Self.plane(name, machine, shared, cache, host, seed)
         if starts { _ = try plane.start() }
     }

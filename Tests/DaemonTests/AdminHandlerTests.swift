@@ -101,6 +101,11 @@ struct AdminEndpointTests {
             call: "rollback prod to=5",
             reply: #"{"kept_snapshot":7,"manifest_etag":"e8","sequence":8,"success":true}"#),
         Case(
+            request: "POST /api/exports/prod/rollback",
+            body: #"{"time":"2026-11-22T10:00:00Z"}"#,
+            call: "rollback prod to=2026-11-22T10:00:00Z",
+            reply: #"{"kept_snapshot":7,"manifest_etag":"e8","sequence":8,"success":true}"#),
+        Case(
             request: "POST /api/exports/prod/open?force=true", call: "open prod force=true",
             reply: infoText),
         Case(
@@ -248,6 +253,10 @@ struct AdminRefusalTests {
             ("POST /api/exports/a/tag", #"{"tag":3}"#, "tag is not a string"),
             ("POST /api/exports/a/snapshot", #"{"tga":"x"}"#, "unknown key tga"),
             ("POST /api/exports/a/rollback", "{}", "snapshot_sequence is missing"),
+            (
+                "POST /api/exports/a/rollback", #"{"snapshot_sequence":5,"time":"x"}"#,
+                "it has a time as well"
+            ),
             ("POST /api/exports/a/drain", #"{"now":true}"#, "unknown key now"),
         ])
     func badBody(request: String, body: String, why: String) async {

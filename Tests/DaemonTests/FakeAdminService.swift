@@ -114,8 +114,8 @@ final class FakeAdminService: AdminService {
         return Self.info
     }
 
-    func rollback(_ name: String, to sequence: UInt64) async throws(UserError) -> CommitReply {
-        try record("rollback \(name) to=\(sequence)")
+    func rollback(_ name: String, to point: String) async throws(UserError) -> CommitReply {
+        try record("rollback \(name) to=\(point)")
         return CommitReply(sequence: 8, manifestEtag: "e8", keptSnapshot: 7)
     }
 
