@@ -162,6 +162,10 @@ public final class MemoryStore: ObjectStore {
         if effect != nil { state.counts.failures += 1 }
         switch effect {
         case .away: throw .away(key: key, detail: "injected")
+        case .throttled: throw .away(key: key, detail: "injected: SlowDown (HTTP status 429)")
+        case .conflict:
+            throw .away(
+                key: key, detail: "injected: ConditionalRequestConflict (HTTP status 409)")
         case .forbidden: throw .forbidden(key: key, detail: "injected")
         default: return effect
         }
@@ -223,6 +227,9 @@ public final class MemoryStore: ObjectStore {
             case .late(let count):
                 state.late.append(Late(key: key, body: bytes, requestsLeft: max(1, count)))
                 throw .away(key: key, detail: "injected: carried out later")
+            case .repeated:
+                Self.create(key, bytes, &state)
+                return .exists
             default: return Self.create(key, bytes, &state)
             }
         }

@@ -19,6 +19,13 @@ public struct StoreFault: Equatable, Sendable {
         /// A PUT's answer is lost, and it is carried out only after this many further requests, if
         /// its key is free then: a packet that wandered.
         case late(afterRequests: Int)
+        /// The store has too much to do and says so (429 or 503); the request changes nothing.
+        case throttled
+        /// Another conditional PUT of the key is under way (409); this one changes nothing.
+        case conflict
+        /// A PUT is carried out, its answer is lost, and the client asks again below the seam: the
+        /// key exists (412), with the bytes of the very caller.
+        case repeated
         case forbidden
         /// A read's answer has one byte inverted, at a random place.
         case flipped
@@ -51,9 +58,9 @@ public struct StoreFault: Equatable, Sendable {
         if let operation, operation != request { return false }
         guard key.hasPrefix(keyPrefix) else { return false }
         switch effect {
-        case .away, .forbidden: return true
+        case .away, .forbidden, .throttled: return true
         case .replyLost: return request == .put || request == .delete
-        case .late: return request == .put
+        case .late, .conflict, .repeated: return request == .put
         case .flipped, .short: return request == .get
         }
     }

@@ -30,6 +30,12 @@ public enum Fault: String, CaseIterable, Sendable {
     case requestsAway = "requests-away"
     case replyLost = "reply-lost"
     case latePut = "late-put"
+    /// Some of all requests are told to come again later, until it is healed.
+    case throttled
+    /// A PUT finds another one of its key under way, and is not carried out.
+    case putConflict = "put-conflict"
+    /// A PUT whose answer was lost was sent again below: its key is taken, by its own bytes.
+    case putRepeated = "put-repeated"
     case shortRead = "short-read"
     case flippedRead = "flipped-read"
     case packDamaged = "pack-damaged"

@@ -19,7 +19,8 @@ extension Simulation {
         (.cacheLoss, 3), (.syncFails, 2), (.writeFails, 1), (.readFails, 1), (.diskFull, 4),
         (.storeAway, 10), (.requestsAway, 12), (.replyLost, 12), (.latePut, 12), (.shortRead, 10),
         (.flippedRead, 6), (.packDamaged, 3), (.packMissing, 3), (.writerStalls, 8),
-        (.killInRequest, 6), (.clockJump, 4),
+        (.killInRequest, 6), (.clockJump, 4), (.throttled, 6), (.putConflict, 8),
+        (.putRepeated, 12),
     ]
     private static let healRate: UInt64 = 60
     private static let takeOverRate: UInt64 = 8
@@ -59,8 +60,8 @@ extension Simulation {
         case .powerLossInCall: armCut(.power, fault)
         case .crashInRecovery, .collectorDies: break
         case .syncFails, .writeFails, .readFails, .diskFull: injectDiskFault(fault)
-        case .storeAway, .requestsAway, .replyLost, .latePut, .shortRead, .flippedRead,
-            .packDamaged, .packMissing:
+        case .storeAway, .requestsAway, .replyLost, .latePut, .throttled, .putConflict,
+            .putRepeated, .shortRead, .flippedRead, .packDamaged, .packMissing:
             injectStoreFault(fault)
         case .writerStalls: stallWriter()
         }

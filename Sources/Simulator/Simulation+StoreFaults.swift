@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A store that is away, loses replies, carries requests out late, and gives back what is short,
-// damaged or not there. What a client makes of status codes (429, 503, 409, 412) is the S3 client's
-// and has its own tests: at the seam they are an absent store or an existing key.
+// A store that is away, has too much to do, loses replies, carries requests out late, and gives
+// back what is short, damaged or not there. What the S3 client makes of status codes has tests of
+// its own; here is what it hands up: 409, 429 and 503 are a store that is away and did nothing, 412
+// is an existing key, be it by the very same PUT, sent again below the seam.
 
 import ObjectStore
 import Primitives
@@ -22,6 +23,13 @@ extension Simulation {
         case .latePut:
             let count = Int(random.next(below: 20))
             store.inject(StoreFault(.late(afterRequests: count), operation: .put))
+        case .throttled:
+            store.injectAtRandom(
+                StoreFault(.throttled), perMille: 50 + random.next(below: 400))
+        case .putConflict:
+            store.inject(
+                StoreFault(.conflict, operation: .put, times: 1 + Int(random.next(below: 3))))
+        case .putRepeated: store.inject(StoreFault(.repeated, operation: .put))
         case .shortRead: store.inject(StoreFault(.short, operation: .get))
         case .flippedRead: store.inject(StoreFault(.flipped, operation: .get))
         default:

@@ -99,6 +99,22 @@ struct WrapperTests {
         #expect(try store.get("c", limit: 1) == [2])
     }
 
+    @Test("what a client makes of 409, 412 and 429: nothing done, one's own bytes, nothing done")
+    func statuses() throws {
+        let store = MemoryStore()
+        store.inject(StoreFault(.conflict))
+        #expect(try store.head("a") == nil, "no PUT")
+        #expect(failure { _ = try store.putIfAbsent("a", [1]) }?.isRetryable == true)
+        #expect(try store.head("a") == nil)
+        store.inject(StoreFault(.repeated))
+        #expect(try store.putIfAbsent("a", [1]) == .exists)
+        #expect(try store.get("a", limit: 1) == [1])
+        store.inject(StoreFault(.throttled, times: 2))
+        #expect(failure { _ = try store.putIfAbsent("b", [1]) }?.isRetryable == true)
+        #expect(failure { _ = try store.list(prefix: "", after: nil, limit: 1) } != nil)
+        #expect(try store.head("b") == nil)
+    }
+
     @Test("random faults follow the seed")
     func randomFaults() throws {
         func run(_ seed: UInt64) -> [Bool] {
