@@ -32,6 +32,8 @@ public final class MemoryStore: ObjectStore {
         var dateSeconds: UInt64?
         /// Keys of objects that reads do not find.
         var hidden: Set<String> = []
+        /// Keys of objects of which reads find so many bytes.
+        var truncated: [String: Int] = [:]
         var fingerprint: UInt64 = 0
         var random: SplitMix64
         var requests: [StoreRequest] = []
@@ -73,6 +75,7 @@ public final class MemoryStore: ObjectStore {
             $0.randomFaults = []
             $0.isAway = false
             $0.hidden = []
+            $0.truncated = [:]
         }
     }
 
@@ -100,6 +103,12 @@ public final class MemoryStore: ObjectStore {
 
     /// GET and HEAD do not find the object until `heal`.
     public func hide(_ key: String) { state.withLock { _ = $0.hidden.insert(key) } }
+
+    /// GET and HEAD find the first `count` bytes of the object, as if it had no more, until `heal`.
+    public func truncate(_ key: String, to count: Int) {
+        precondition(count >= 0)
+        state.withLock { $0.truncated[key] = count }
+    }
 
     // MARK: Observation
 
@@ -248,7 +257,8 @@ public final class MemoryStore: ObjectStore {
             guard let object = state.objects[key], !state.hidden.contains(key) else {
                 throw .notFound(key: key)
             }
-            var answer = Array(object[try range(object.count)])
+            let size = min(object.count, state.truncated[key] ?? object.count)
+            var answer = Array(object[try range(size)])
             switch effect {
             case .short: throw .damaged(key: key, detail: "injected: the answer ended early")
             case .flipped where !answer.isEmpty:
@@ -297,7 +307,9 @@ public final class MemoryStore: ObjectStore {
             state.counts.heads += 1
             _ = try Self.begin(.head, key, bytes: 0, &state)
             guard !state.hidden.contains(key) else { return nil }
-            return state.objects[key].map { UInt64($0.count) }
+            return state.objects[key].map {
+                UInt64(min($0.count, state.truncated[key] ?? $0.count))
+            }
         }
     }
 

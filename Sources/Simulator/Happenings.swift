@@ -40,6 +40,9 @@ public enum Fault: String, CaseIterable, Sendable {
     case flippedRead = "flipped-read"
     case packDamaged = "pack-damaged"
     case packMissing = "pack-missing"
+    case commitMissing = "commit-missing"
+    /// A pack or a commit ends early.
+    case objectTruncated = "object-truncated"
     // Of two hosts.
     /// It stands still before a request to the store, and the other one takes the volume.
     case writerStalls = "writer-stalls"

@@ -20,7 +20,7 @@ extension Simulation {
         (.storeAway, 10), (.requestsAway, 12), (.replyLost, 12), (.latePut, 12), (.shortRead, 10),
         (.flippedRead, 6), (.packDamaged, 3), (.packMissing, 3), (.writerStalls, 8),
         (.killInRequest, 6), (.clockJump, 4), (.throttled, 6), (.putConflict, 8),
-        (.putRepeated, 12),
+        (.putRepeated, 12), (.commitMissing, 3), (.objectTruncated, 4),
     ]
     private static let healRate: UInt64 = 60
     private static let takeOverRate: UInt64 = 8
@@ -61,7 +61,8 @@ extension Simulation {
         case .crashInRecovery, .collectorDies: break
         case .syncFails, .writeFails, .readFails, .diskFull: injectDiskFault(fault)
         case .storeAway, .requestsAway, .replyLost, .latePut, .throttled, .putConflict,
-            .putRepeated, .shortRead, .flippedRead, .packDamaged, .packMissing:
+            .putRepeated, .shortRead, .flippedRead, .packDamaged, .packMissing,
+            .commitMissing, .objectTruncated:
             injectStoreFault(fault)
         case .writerStalls: stallWriter()
         }

@@ -33,19 +33,30 @@ extension Simulation {
         case .shortRead: store.inject(StoreFault(.short, operation: .get))
         case .flippedRead: store.inject(StoreFault(.flipped, operation: .get))
         default:
-            guard let key = drawPack() else { return }
-            if fault == .packMissing {
-                store.hide(key)
-            } else {
-                damage(key)
-            }
+            guard let key = drawObject(for: fault) else { return }
+            harm(key, fault)
         }
         report.faults.note(fault)
     }
 
-    private func drawPack() -> String? {
-        let packs = store.keys(prefix: "packs/")
-        return packs.isEmpty ? nil : packs[Int(random.next(below: UInt64(packs.count)))]
+    /// A pack or a commit: what points to those says what they hold. A ref that cannot be found is
+    /// one that is not there, and who asks again later gets another answer, so refs are left alone.
+    private func drawObject(for fault: Fault) -> String? {
+        switch fault {
+        case .packDamaged, .packMissing: draw(store.keys(prefix: "packs/"))
+        case .commitMissing: draw(store.keys(prefix: "volumes/"))
+        default: draw(store.keys(prefix: chance(5_000) ? "packs/" : "volumes/"))
+        }
+    }
+
+    private func harm(_ key: String, _ fault: Fault) {
+        switch fault {
+        case .packMissing, .commitMissing: store.hide(key)
+        case .objectTruncated:
+            let size = UInt64(store.byteCount(of: key) ?? 0)
+            store.truncate(key, to: Int(random.next(below: max(1, size))))
+        default: damage(key)
+        }
     }
 
     private func damage(_ key: String) {

@@ -115,6 +115,22 @@ struct WrapperTests {
         #expect(try store.head("b") == nil)
     }
 
+    @Test("an object that ends early or is hidden is whole again once all is healed")
+    func harm() throws {
+        let store = MemoryStore(objects: ["a": [1, 2, 3, 4], "b": [5]])
+        store.truncate("a", to: 2)
+        store.hide("b")
+        #expect(try store.get("a", limit: 9) == [1, 2])
+        #expect(try store.getSuffix("a", count: 1) == [2])
+        #expect(try store.head("a") == 2)
+        #expect(failure { _ = try store.get("b", limit: 9) } == .notFound(key: "b"))
+        #expect(try store.putIfAbsent("b", [6]) == .exists)
+        #expect(try store.list(prefix: "", after: nil, limit: 9).entries.count == 2)
+        store.heal()
+        #expect(try store.get("a", limit: 9) == [1, 2, 3, 4])
+        #expect(try store.get("b", limit: 9) == [5])
+    }
+
     @Test("random faults follow the seed")
     func randomFaults() throws {
         func run(_ seed: UInt64) -> [Bool] {
