@@ -151,7 +151,9 @@ struct RecoveryRun<Storage: StorageDirectory> {
         for index in endSegment..<segments.count {
             try noteClaims(in: walk[index], from: index == endSegment ? endPage : 1)
         }
-        if let claimed, claimed >= firstBad {
+        // Where the beginning is missing, the record after the cut is gone, and every claim is of
+        // that one too: how far the batches went that are missing is not known.
+        if let claimed, isBeginningMissing || claimed >= firstBad {
             rotted = .rotted(
                 segment: walk[badSegment].name, batch: firstBad, claimed: claimed)
         }

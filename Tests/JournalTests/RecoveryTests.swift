@@ -209,6 +209,29 @@ import Testing
         }
     }
 
+    @Test(
+        "nor is one whose first batches alone were flushed, be it gone or its superblock rotted",
+        arguments: [false, true])
+    func missingFirstHalf(isRot: Bool) throws {
+        let rig = try JournalRig()
+        try rig.write([.write(0, 8, 5)])
+        try rig.flush()
+        for step in 1..<4 { try rig.write([.write(UInt64(step) * 8, 8, 5)]) }
+        let held = rig.journal.segmentCount
+        #expect(held == 2)
+        if isRot {
+            rig.disk.rot(path(1), at: 300)
+        } else {
+            try rig.directory.remove("00000001.seg")
+        }
+        rig.powerDown(keeping: .all)
+        rig.reboot()
+        #expect(
+            throws: JournalError.rotted(
+                segment: "00000002.seg", batch: BatchNumber(3), claimed: BatchNumber(1))
+        ) { try rig.recover() }
+    }
+
     @Test("a root older than the journal is refused, not filled with later writes")
     func olderRoot() throws {
         let rig = try JournalRig()
