@@ -25,6 +25,9 @@ public enum Fault: String, CaseIterable, Sendable {
     case writeFails = "write-fails"
     case readFails = "read-fails"
     case diskFull = "disk-full"
+    /// With the power a byte goes of what was flushed into a journal, or a whole segment.
+    case journalRot = "journal-rot"
+    case segmentLost = "segment-lost"
     // Of the store.
     case storeAway = "store-away"
     case requestsAway = "requests-away"
@@ -120,6 +123,8 @@ public enum Transition: String, CaseIterable, Sendable {
     case takenOver = "taken-over"
     case fenced
     case journalSetAside = "journal-set-aside"
+    /// A journal that lost what was flushed was found out, and not served.
+    case quarantined
     // What names go through.
     case rolledBack = "rolled-back"
     case leftBehind = "left-behind"

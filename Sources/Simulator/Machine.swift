@@ -36,6 +36,8 @@ final class Machine {
     var hasFailedDisk = false { didSet { if hasFailedDisk { hasEverFailed = true } } }
     /// So it was in the life of this disk.
     var hasEverFailed = false
+    /// Volumes whose journals here lost what was flushed, until they are opened again.
+    var spoiled: Set<VolumeID> = []
     /// The disk has next to no room.
     var isDiskFull = false
     /// A call of the control plane, or a step on behalf of another, is not over.

@@ -21,6 +21,7 @@ extension Simulation {
         (.flippedRead, 6), (.packDamaged, 3), (.packMissing, 3), (.writerStalls, 8),
         (.killInRequest, 6), (.clockJump, 4), (.throttled, 6), (.putConflict, 8),
         (.putRepeated, 12), (.commitMissing, 3), (.objectTruncated, 4),
+        (.journalRot, 5), (.segmentLost, 5),
     ]
     private static let healRate: UInt64 = 60
     private static let takeOverRate: UInt64 = 8
@@ -54,6 +55,7 @@ extension Simulation {
         case .powerLoss: try die(.power, by: fault)
         case .reboot: try die(.kill, by: fault)
         case .cacheLoss: try die(.cacheLoss, by: fault)
+        case .journalRot, .segmentLost: try die(.power, by: .powerLoss, spoilingBy: fault)
         case .killInRequest: armRequest()
         case .clockJump: jump()
         case .killInCall: armCut(.kill, fault)
@@ -141,8 +143,9 @@ extension Simulation {
     }
 
     /// Ends the process and what it had in memory; starts it again; judges what it finds.
+    /// `spoiler`: what else happens to the journal of this step's volume.
     func die(
-        _ death: Death, by fault: Fault, of dying: Machine? = nil
+        _ death: Death, by fault: Fault, of dying: Machine? = nil, spoilingBy spoiler: Fault? = nil
     ) throws(SimulationFailure) {
         let machine = dying ?? node.machine
         report.faults.note(fault)
@@ -162,8 +165,10 @@ extension Simulation {
             machine.disk.crash(keeping: .none)
             machine.disk = VolatileDisk(seed: random.next())
             machine.isDiskFull = false
+            machine.spoiled = []
         }
         if death != .cacheLoss { _ = machine.disk.reboot() }
+        if let spoiler { spoilJournal(spoiler) }
         endProcess(of: machine)
         try bringUp(machine)
     }

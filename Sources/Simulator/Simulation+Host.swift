@@ -63,7 +63,7 @@ extension Simulation {
     }
 
     private func openAll(on machine: Machine, forcing forced: Node?) throws(SimulationFailure) {
-        var isInsisting = false
+        var insisting: Set<VolumeID> = []
         for attempt in 0..<200 {
             // What was sent long ago may land, and take off what is to be opened.
             try learnNames()
@@ -80,6 +80,7 @@ extension Simulation {
                 try startProcess(of: machine)
                 for opening in nodes(of: machine) where opening.isStarted && opening.host == nil {
                     node = opening
+                    let isInsisting = insisting.contains(opening.track.volume)
                     try open(opening, isForced: isInsisting || opening === forced)
                 }
             } catch {
@@ -89,7 +90,9 @@ extension Simulation {
                 if let failure = error as? SimulationFailure { throw failure }
                 if let nestedFailure { throw nestedFailure }
                 // It says that its journal cannot be trusted: an operator insists.
-                if let refusal = error as? UserError, refusal.kind == .failed { isInsisting = true }
+                if let refusal = error as? UserError, refusal.kind == .failed {
+                    insisting.insert(node.track.volume)
+                }
             }
             if !machine.isDead, machine.process != nil,
                 !nodes(of: machine).contains(where: { $0.isStarted && $0.host == nil })
@@ -187,6 +190,7 @@ extension Simulation {
         host.isStoreFaulty = hasStoreFaults
         host.openedPending = opening.pending?.commit.token
         node.host = host
+        node.machine.spoiled.remove(node.track.volume)
         node.isStarted = true
         node.isUnjudged = true
         let outer = self.node
@@ -224,9 +228,11 @@ extension Simulation {
         do throws(VolumeOpenError) { return try local.open(opening, pool: pool) } catch {
             switch error {
             case .journal(.rotted), .journalEndsEarly:
-                guard node.machine.hasEverFailed else {
+                let isSpoiled = node.machine.spoiled.contains(node.track.volume)
+                guard isSpoiled || node.machine.hasEverFailed else {
                     throw failure("a journal is damaged, and no disk failed: \(error)")
                 }
+                if isSpoiled { report.transitions.note(.quarantined) }
                 local.recordFailure(.journalRotted("\(error)"), labelSeconds: clock.wallSeconds)
                 throw UserError(
                     .failed, what: "cannot open", why: "\(error)", remedy: "open it by force")

@@ -52,6 +52,7 @@ extension Simulation {
         // A volume whose disk failed once is refused until somebody opens it by force.
         guard
             machine.isStoreFaulty || machine.hasEverFailed || machine.isDiskFull || machine.isDead
+                || !machine.spoiled.isEmpty
         else { throw failure("host \(machine.number) failed: \(refusal)") }
     }
 
