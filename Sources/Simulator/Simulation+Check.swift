@@ -147,8 +147,9 @@ extension Simulation {
         store.landLate()
         try learnNames()
         for machine in machines where machine.hasFailedDisk {
-            node = nodes(of: machine)[0]
-            try die(.power, by: .powerLoss)
+            // Perhaps nothing has a name any more.
+            if let any = nodes(of: machine).first { node = any }
+            try die(.power, by: .powerLoss, of: machine)
         }
         try learnNames()
         for track in tracks where track.isOpen { try finish(track) }

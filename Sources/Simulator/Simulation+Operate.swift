@@ -226,7 +226,11 @@ extension Simulation {
             return false
         }
         if let source = reply.export.origin?.commit, reply.outcome == .created {
-            try examine(try storedFirst(of: track, source), "\(name), made from \(source.sequence)")
+            let head = try storedFirst(of: track, source)
+            // Another host may have asked for its end meanwhile, and died behind that.
+            if head.state != .deleted {
+                try examine(head, "\(name), made from \(source.sequence)")
+            }
         }
         if !track.nodes.contains(where: { $0.isStarted }) {
             track.nodes[machine.number].isStarted = true

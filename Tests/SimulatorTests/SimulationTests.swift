@@ -42,8 +42,8 @@ struct SimulationTests {
     /// 32, 64 and 122: a journal whose first segment was lost, flushed in part, was taken for one
     /// that ended before it.
     static let seeds: [UInt64] = [
-        1, 14, 19, 32, 44, 53, 56, 64, 91, 122, 129, 266, 501, 541, 671, 690, 989, 6513, 8947, 20_369,
-        20_806, 100_262, 104_149, 105_697, 106_306, 5_000_511,
+        1, 14, 19, 32, 44, 53, 56, 64, 91, 122, 129, 266, 501, 541, 671, 690, 989, 6513, 8947,
+        20_369, 20_806, 100_262, 104_149, 105_697, 106_306, 5_000_511,
     ]
 
     @Test("seeds that once failed hold", arguments: seeds)
