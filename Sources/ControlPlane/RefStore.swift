@@ -79,6 +79,7 @@ package struct RefStore<Store: ObjectStore> {
 
     private static var listingsMax: Int { 16 }
     private static var readsMax: Int { 3 }
+    private static var createsMax: Int { 16 }
 
     /// The number of the newest; zero if there is none. Nothing is read.
     package func newestNumber(_ series: RefSeries) throws(UserError) -> UInt64 {
@@ -158,13 +159,16 @@ package struct RefStore<Store: ObjectStore> {
 
     /// True if the key now holds exactly this document, by this call or an earlier one.
     package func create(_ key: String, _ document: some Document) throws(UserError) -> Bool {
-        let bytes = document.encoded
-        return try explainStore(what) { () throws(ObjectStoreError) in
-            switch try store.putIfAbsent(key, bytes) {
-            case .created: return true
-            case .exists: return try store.get(key, limit: CondemnedSet.bytesMax) == bytes
+        let encoded = document.encoded
+        for _ in 0..<Self.createsMax {
+            let outcome = try explainStore(what) { () throws(ObjectStoreError) in
+                try store.putIfAbsent(key, encoded)
             }
+            if case .created = outcome { return true }
+            // What had the key may have been deleted since.
+            if let found = try bytes(key, limit: CondemnedSet.bytesMax) { return found == encoded }
         }
+        throw contended
     }
 
     /// Above every number that an export's name has had, so that a snapshot's number names one

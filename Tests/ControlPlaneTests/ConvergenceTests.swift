@@ -300,6 +300,22 @@ struct ConvergenceTests {
         #expect(try second.content("prod") == [1])
     }
 
+    @Test("a ref that is deleted between the refused PUT and the look at it is created")
+    func createdAfterDelete() throws {
+        let shared = SharedStore()
+        let refs = RefStore(store: shared.store, what: "cannot test")
+        let commit = CommitPointer(
+            volume: VolumeID(low: 1, high: 2), sequence: CommitSequence(2),
+            token: Token(low: 1, high: 2), labelSeconds: 7)
+        let ours = SnapshotRef(name: try #require(RefName("prod")), commit: commit, tag: nil)
+        let key = RefKey.snapshot(ours.name, commit.sequence).text
+        _ = try shared.store.putIfAbsent(key, [1, 2, 3])
+        shared.interrupt(after: 1) { try? shared.store.delete([key]) }
+        #expect(try refs.create(key, ours))
+        #expect(shared.store.object(key) == ours.encoded)
+        #expect(try refs.create(key, ours))
+    }
+
     @Test(
         "concurrent calls on one name are one after the other, on different names they all succeed")
     func threads() throws {
