@@ -73,11 +73,8 @@ format:
 	$(SWIFT) format -i -r $(wildcard Package.swift Sources Tests Fuzz Benchmarks)
 	git ls-files -co --exclude-standard '*.swift' '*.c' '*.h' | xargs scripts/wrap_comments.py
 
-# CI makes the release anyway, and the simulator of the same modules.
-sim_build := $(if $(CI),,$(core)) $(SWIFT) run $(job_flag) -c release \
-	$(if $(CI),,--scratch-path .build-sim)
-sim: $(if $(CI),release)
-	$(sim_build) martlet-sim \
+sim:
+	$(core) $(SWIFT) run $(job_flag) -c release --scratch-path .build-sim martlet-sim \
 		--seed $(SEED) --jobs $(or $(JOBS),$$(nproc)) \
 		$(if $(HOURS),--count 1000000000 --seconds $$(($(HOURS) * 3600)),--count $(N))
 
