@@ -185,6 +185,33 @@ def stopped_with_journal():
     return f"it says: {why}"
 
 
+@test("trims, zeros and a grown size are in a salvage, from the journal's own folder too")
+def salvage_of_everything():
+    daemon = Daemon(environment=SLOW).start()
+    volume = daemon.create("disk", SIZE)["volume"]
+    expected = bytearray(SIZE + MIB + 512)
+    write(daemon, 0, b"a", 16 * MIB)
+    expected[:16 * MIB] = b"a" * 16 * MIB
+    daemon.drain("disk")
+    before = daemon.status("disk")["sequence"]
+    daemon.create("disk", len(expected))
+    at = f"{daemon.directory}/all."
+    run("qemu-io", "-f", "raw", "-c", f"write -P 98 {SIZE + MIB - 512} 1k",
+        "-c", "discard 1M 9M", "-c", "write -z 12M 4k", "-c", "write -P 99 2M 8k", daemon.uri("disk"))
+    expected[SIZE + MIB - 512:] = b"b" * 1024
+    expected[MIB:10 * MIB] = bytes(9 * MIB)
+    expected[12 * MIB:12 * MIB + 4096] = bytes(4096)
+    expected[2 * MIB:2 * MIB + 8192] = b"c" * 8192
+    daemon.kill()
+    command = [MARTLET, "export", "--store", daemon.store_url, f"disk@{before}", at + "before"]
+    run(*command, env={**os.environ, **daemon.environment})
+    for options in ([], ["--format", "v2", "--codec", "lz4"]):
+        run(MARTLET, "journal", "salvage", f"{daemon.cache}/volumes/{volume}/journal", at + "diff",
+            "--force", *options)
+        run(MARTLET, "diff", "apply", at + "diff", at + "kept", "--base", at + "before", "--force")
+        check(read_file(at + "kept") == expected, f"the salvaged disk {options}")
+
+
 @test("a salvage of what is no journal, or of several, is refused in words and leaves nothing")
 def salvage_refused():
     daemon = Daemon(environment=SLOW).start()
@@ -206,9 +233,11 @@ def salvage_refused():
     shutil.copytree(folder + "/journal", folder + "/journal.salvage-9")
     refused("it has several: journal, journal.salvage-9", status=2)
     refused("no journal nothing, but journal", "--journal", "nothing", status=2)
-    # No commit lies in the copy, and its folder's parent has one.
-    shutil.move(folder + "/root", folder + "/away")
+    # The volume's root is not what a journal continued that was set aside.
     refused("no commit lies beside", "--journal", "journal.salvage-9")
+    refused("no commit lies beside", folder=folder + "/journal.salvage-9/")
+    shutil.move(folder + "/root", folder + "/away")
+    refused("no commit lies beside", "--journal", "journal")
     shutil.move(folder + "/away", folder + "/root")
     done = run(MARTLET, "journal", "salvage", folder, out, "--journal", "journal")
     contains(done.stdout, f"data: {MIB}", "what was salvaged")

@@ -24,10 +24,11 @@ extension Inspector {
         do {
             if try folder.exists("journal") {
                 let journal = try folder.directory("journal", create: false)
-                return Inspection(lines: try lines(of: journal, in: folder))
+                return Inspection(lines: try lines(of: journal, named: "journal", in: folder))
             }
             let parent = try? HostDirectory.open(path: source.argument + "/..", create: false)
-            return Inspection(lines: try lines(of: folder, in: parent))
+            return Inspection(
+                lines: try lines(of: folder, named: source.argument, in: parent))
         } catch let error as HostIOError {
             throw source.local(error)
         } catch let error as UserError {
@@ -74,7 +75,7 @@ extension Inspector {
     }
 
     private func lines(
-        of journal: HostDirectory, in volume: HostDirectory?
+        of journal: HostDirectory, named name: String, in volume: HostDirectory?
     ) throws(UserError) -> [String] {
         do throws(HostIOError) {
             var lines: [String] = []
@@ -91,14 +92,14 @@ extension Inspector {
                     headers.append(segment.header)
                 }
             }
-            return try lines + verdict(of: journal, headers, in: volume)
+            let root = try KeptJournal.root(of: journal, named: name, in: volume)
+            return try lines + verdict(of: journal, headers, after: root)
         } catch { throw source.local(error) }
     }
 
     private func verdict(
-        of journal: HostDirectory, _ headers: [SegmentHeader], in volume: HostDirectory?
+        of journal: HostDirectory, _ headers: [SegmentHeader], after root: Commit?
     ) throws(HostIOError) -> [String] {
-        let root = try KeptJournal.root(of: journal, in: volume)
         guard let id = root?.volume ?? headers.first?.volume else {
             return ["recovery", "  segments: none"]
         }

@@ -36,7 +36,8 @@ struct KeptJournal {
             return try explainLocal(what) { () throws(HostIOError) in
                 let volume = try? HostDirectory.open(path: folder + "/..", create: false)
                 return KeptJournal(
-                    name: folder, journal: directory, root: try root(of: directory, in: volume))
+                    name: folder, journal: directory,
+                    root: try root(of: directory, named: folder, in: volume))
             }
         }
         let names = try explainLocal(what) { () throws(HostIOError) in try journals(in: directory) }
@@ -44,7 +45,8 @@ struct KeptJournal {
         return try explainLocal(what) { () throws(HostIOError) in
             let journal = try directory.directory(chosen, create: false)
             return KeptJournal(
-                name: chosen, journal: journal, root: try root(of: journal, in: directory))
+                name: chosen, journal: journal,
+                root: try root(of: journal, named: chosen, in: directory))
         }
     }
 
@@ -75,14 +77,17 @@ struct KeptJournal {
         return found.sorted()
     }
 
-    /// The commit that a journal continues; nil if none is there or it does not decode.
+    /// The commit that a journal continues; nil if none is there or it does not decode. The roots
+    /// of the volume are those of `journal/` alone: what was set aside continued an earlier one,
+    /// and has it inside unless the process died before it was written there.
     static func root(
-        of journal: HostDirectory, in volume: HostDirectory?
+        of journal: HostDirectory, named path: String, in volume: HostDirectory?
     ) throws(HostIOError) -> Commit? {
         if try journal.exists("root") {
             return commit(try journal.readAll("root", limit: rootBytesMax))
         }
-        guard let volume, try volume.exists("root") else { return nil }
+        guard path.split(separator: "/").last == "journal", let volume, try volume.exists("root")
+        else { return nil }
         let roots = try volume.directory("root", create: false)
         guard let newest = try roots.list().compactMap({ UInt64($0) }).max() else { return nil }
         return commit(try roots.readAll("\(newest)", limit: rootBytesMax))

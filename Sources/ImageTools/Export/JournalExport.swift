@@ -74,8 +74,9 @@ private struct JournalFeed<Storage: StorageDirectory>: ImageFeed {
         try journal.forEachBlock { index throws(ExportError) in
             let offset = index.rawValue * blockBytes
             guard offset < journal.size.rawValue else { return }
-            let (told, data) = masks(journal.grains(of: index))
-            if content { try fill(room.bytes, with: journal.grains(of: index)) }
+            let states = journal.grains(of: index)
+            let (told, data) = masks(states)
+            if content { try fill(room.bytes, with: states) }
             let byteCount = Int(min(blockBytes, journal.size.rawValue - offset))
             let bytes = UnsafeRawBufferPointer(rebasing: room.bytes[..<byteCount])
             try sink.take([
