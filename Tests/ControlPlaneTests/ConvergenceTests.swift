@@ -300,6 +300,23 @@ struct ConvergenceTests {
         #expect(try second.content("prod") == [1])
     }
 
+    @Test("a ref that comes damaged twice is read a third time, and then refused by name")
+    func damagedOnItsWay() throws {
+        let shared = SharedStore()
+        let refs = RefStore(store: shared.store, what: "cannot test")
+        let commit = CommitPointer(
+            volume: VolumeID(low: 1, high: 2), sequence: CommitSequence(2),
+            token: Token(low: 1, high: 2), labelSeconds: 7)
+        let ours = SnapshotRef(name: try #require(RefName("prod")), commit: commit, tag: nil)
+        let key = RefKey.snapshot(ours.name, commit.sequence).text
+        #expect(try refs.create(key, ours))
+        shared.store.inject(StoreFault(.flipped, operation: .get, times: 2))
+        #expect(try refs.get(key) == ours)
+        shared.store.inject(StoreFault(.flipped, operation: .get, times: 3))
+        let error = try failure { let _: SnapshotRef = try refs.get(key) }
+        #expect(error.why.contains(key), "\(error)")
+    }
+
     @Test("a ref that is deleted between the refused PUT and the look at it is created")
     func createdAfterDelete() throws {
         let shared = SharedStore()
