@@ -78,6 +78,7 @@ public enum CommitDrafts {
         commit.cut = RecordSequence(0)
         commit.labelSeconds = stamp.labelSeconds
         commit.uncleanTakeover = nil
+        commit.copied = nil
         return sealed(commit)
     }
 
@@ -102,6 +103,7 @@ public enum CommitDrafts {
         commit.parentToken = parent.token
         commit.isFence = stamp.epoch > parent.epoch
         commit.keepsContent = false
+        commit.copied = nil
         commit.epoch = stamp.epoch
         commit.token = stamp.token
         commit.state = stamp.state

@@ -303,6 +303,7 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
             fence.parentToken = head.token
             fence.state = .open
             fence.isFence = true
+            fence.copied = nil
             fence.labelSeconds = claimer.clock.wallSeconds
             // A copy of the directory may be older than its original: it does not count as one's
             // own.

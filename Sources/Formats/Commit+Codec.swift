@@ -33,7 +33,10 @@
 //         80    8 u64   sequence of the head it claimed over           0 without one
 //         88    8 u64   label    of the claim                          0 without one
 //         96   16 hash  digest   of the volume's content               not 0
-//        112   48       reserve                                        0
+//        112   16 id    volume   of the commit that this is a copy of   0: it is no copy
+//        128   16 id    token    of that commit                         not 0; 0 without a volume
+//        144    8 u64   sequence of that commit                         not 0; 0 without a volume
+//        152    8       reserve                                        0
 //        160            pages of the chunk table, then of the pack table, each ascending:
 //          0    4 u32   index    of the page                           inside the volume
 //          4    1 u8    kind                                           1 inline, 2 packed
@@ -124,7 +127,10 @@ extension Commit {
         writer.append(uncleanTakeover?.sequence.rawValue ?? 0)
         writer.append(uncleanTakeover?.labelSeconds ?? 0)
         writer.append(digest)
-        writer.appendZeros(48)
+        writer.append(copied?.volume ?? .zero)
+        writer.append(copied?.token ?? .zero)
+        writer.append(copied?.sequence.rawValue ?? 0)
+        writer.appendZeros(8)
         precondition(writer.count == Self.bodyBytesMin)
         encode(chunkPages, limit: chunkPageLimit, into: &writer)
         encode(packPages, limit: packPageLimit, into: &writer)
@@ -252,7 +258,8 @@ extension Commit {
         let packCount = try reader.integer(in: 0...packPageLimit, field: "pack pages")
         uncleanTakeover = try Self.takeover(&reader, isPresent: flags & 2 != 0)
         digest = try reader.present(field: "digest")
-        try reader.reserved(48)
+        copied = try Self.copied(&reader)
+        try reader.reserved(8)
         chunkPages = try Self.pages(
             &reader, format: .chunkPage, count: chunkCount, limit: chunkPageLimit,
             blockBytes: blockBytes)
@@ -273,6 +280,19 @@ extension Commit {
             epoch: Epoch(try reader.integer(in: 1...UInt32.max, field: "take-over epoch")),
             sequence: CommitSequence(try reader.integer()),
             labelSeconds: try reader.integer())
+    }
+
+    private static func copied(
+        _ reader: inout FieldReader
+    ) throws(FormatError) -> CopiedCommit? {
+        let volume: VolumeID = try reader.identifier()
+        guard !volume.isZero else {
+            try reader.reserved(24)
+            return nil
+        }
+        let token: Token = try reader.present(field: "copied token")
+        let sequence = try reader.integer(in: 1...UInt64.max, field: "copied sequence")
+        return CopiedCommit(volume: volume, sequence: CommitSequence(sequence), token: token)
     }
 
     private static func pages(

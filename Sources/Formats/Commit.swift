@@ -33,6 +33,19 @@ public struct UncleanTakeover: Hashable, Sendable {
     }
 }
 
+/// The commit of another repository whose content a commit has: where it was copied from.
+public struct CopiedCommit: Hashable, Sendable {
+    public var volume: VolumeID
+    public var sequence: CommitSequence
+    public var token: Token
+
+    public init(volume: VolumeID, sequence: CommitSequence, token: Token) {
+        self.volume = volume
+        self.sequence = sequence
+        self.token = token
+    }
+}
+
 /// A table page as a commit holds it.
 public enum PageReference: Hashable, Sendable {
     /// The page's bytes, in the commit itself.
@@ -131,6 +144,8 @@ public struct Commit: Hashable, Sendable {
     /// Wall clock of the cut, seconds since 1970: a label.
     public var labelSeconds: UInt64
     public var uncleanTakeover: UncleanTakeover?
+    /// What this very commit is a copy of; later commits of the volume do not say it.
+    public var copied: CopiedCommit?
     public var chunkPages: PageList
     public var packPages: PageList
     /// Slots ever used: every slot of the map is below it.

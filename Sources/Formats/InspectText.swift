@@ -120,6 +120,13 @@ public struct InspectText: Equatable, Sendable {
                 text.field("label", takeover.labelSeconds)
             }
         }
+        if let copied = commit.copied {
+            text.part("copy of") { text in
+                text.field("volume", copied.volume)
+                text.field("sequence", copied.sequence)
+                text.field("token", copied.token)
+            }
+        }
         text.field("digest", commit.digest)
         text.add(commit.chunkPages, title: "chunk page") { text, bytes in
             if let page = try? ChunkTablePage(decoding: bytes) { text.add(page) }

@@ -95,6 +95,7 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
         commit.state = state
         commit.isFence = false
         commit.keepsContent = false
+        commit.copied = nil
         commit.size = size
         commit.cut = cut
         commit.labelSeconds = labelSeconds

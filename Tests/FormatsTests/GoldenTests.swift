@@ -49,7 +49,7 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     static let all: [GoldenCase] = {
         var samples = Samples(seed: 20_261_120)
         return frames(&samples) + nodes(&samples) + pages(&samples) + packs(&samples)
-            + commits(&samples)
+            + commits(&samples) + [copiedCommit(&samples)]
     }()
 
     private static func frames(_ samples: inout Samples) -> [GoldenCase] {
@@ -130,14 +130,25 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     private static func commits(_ samples: inout Samples) -> [GoldenCase] {
         [("commit-inline", true, false), ("commit-packed", false, true)].map {
             name, inline, takeover in
-            let encoded = samples.commit(inline: inline, takeover: takeover).encode()
-            return GoldenCase(
-                name: name, encoded: encoded, version: (8, 2), isSealed: true,
-                again: { lent throws(FormatError) in
-                    try Commit(decoding: lent, key: nil).encode()
-                },
-                verify: { _ in })
+            golden(name, samples.commit(inline: inline, takeover: takeover))
         }
+    }
+
+    private static func copiedCommit(_ samples: inout Samples) -> GoldenCase {
+        var commit = samples.commit(inline: true, takeover: false)
+        commit.copied = CopiedCommit(
+            volume: samples.identifier(), sequence: CommitSequence(41),
+            token: samples.identifier())
+        return golden("commit-copied", commit)
+    }
+
+    private static func golden(_ name: String, _ commit: Commit) -> GoldenCase {
+        GoldenCase(
+            name: name, encoded: commit.encode(), version: (8, 2), isSealed: true,
+            again: { lent throws(FormatError) in
+                try Commit(decoding: lent, key: nil).encode()
+            },
+            verify: { _ in })
     }
 }
 

@@ -22,7 +22,7 @@ struct InspectCase: Sendable, CustomTestStringConvertible {
             case "chunk-pa": InspectText.inspectChunkPage(try ChunkTablePage(decoding: lent))
             case "pack-pag": InspectText.inspectPackPage(try PackTablePage(decoding: lent))
             case "pack": try pack(lent)
-            case "commit-i", "commit-p":
+            case "commit-c", "commit-i", "commit-p":
                 InspectText.inspectCommit(try Commit(decoding: lent, key: nil))
             case "node-128", "node-4k", "node-1m":
                 InspectText.inspectNode(try MapNode(decoding: lent))

@@ -161,6 +161,10 @@ struct CommitTests {
         var samples = Samples(seed: seed)
         var commit = samples.commit(inline: seed % 2 == 0, takeover: seed % 3 == 0)
         commit.keepsContent = seed % 5 == 0
+        if seed % 7 == 0 {
+            commit.copied = CopiedCommit(
+                volume: commit.volume, sequence: commit.sequence, token: commit.token)
+        }
         let bytes = commit.encode()
         let again = try lend(bytes) { lent throws(FormatError) in
             try Commit(decoding: lent, key: commit.key)
