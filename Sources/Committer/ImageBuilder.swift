@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // A commit whose content comes from outside, block by block: what bless and import publish. The
-// packs are those of any commit (PackSink). The new map replaces all of the parent's: a block that
-// is not given is zeros.
+// packs are those of any commit (PackSink). The new map replaces all of the parent's, and a block
+// that is not given is zeros; or the given blocks alone change.
 //
 //   learnParent ─▶ adopt each pack of an earlier try ─▶ add blocks, ascending ─▶ finish
 //
@@ -16,9 +16,25 @@ package import ObjectStore
 package import Primitives
 package import VolumeMap
 
+/// What a new commit is made of.
+package struct ImageBuilderSource {
+    /// The commit before; a draft, where the new commit is to be the first of its volume.
+    package let parent: Root
+    /// True if `parent` is nowhere in the store.
+    package let isDraft: Bool
+    /// True: blocks that are not given stay as the parent has them. False: they are zeros.
+    package let keepsRest: Bool
+
+    package init(parent: Root, isDraft: Bool = false, keepsRest: Bool = false) {
+        self.parent = parent
+        self.isDraft = isDraft
+        self.keepsRest = keepsRest
+    }
+}
+
 /// Confined to the thread that imports. Ended by `finish` or `abandon`.
 package struct ImageBuilder<Store: ObjectStore, Random: RandomSource> {
-    private let parent: Root
+    private let source: ImageBuilderSource
     private let size: ByteCount
     private let fetcher: MapFetcher<Store>
     private let known: KnownFrames
@@ -30,11 +46,16 @@ package struct ImageBuilder<Store: ObjectStore, Random: RandomSource> {
     /// Blocks that were given and did not have to be stored.
     package private(set) var blocksReused = 0
 
+    private var parent: Root { source.parent }
+
+    /// `size` is not below the parent's if the rest is kept.
     package init(
-        parent: Root, size: ByteCount, settings: PackSettings, store: Store, uploads: PackUploads,
-        cache: CleanCache, known: KnownFrames, random: Random
+        _ source: ImageBuilderSource, size: ByteCount, settings: PackSettings, store: Store,
+        uploads: PackUploads, cache: CleanCache, known: KnownFrames, random: Random
     ) {
-        self.parent = parent
+        precondition(!source.keepsRest || size >= source.parent.size, "nothing is cut off")
+        self.source = source
+        let parent = source.parent
         self.size = size
         self.known = known
         fetcher = MapFetcher(store: store, cache: cache)
@@ -110,6 +131,19 @@ package struct ImageBuilder<Store: ObjectStore, Random: RandomSource> {
         return pointer
     }
 
+    /// The block is zeros. Blocks ascend, with those that are added.
+    package mutating func clear(_ block: BlockIndex) throws(CommitError) {
+        // What is not given is zeros already, and a chunk that is not there has none to clear.
+        guard source.keepsRest, try isPresent(block.chunk) else { return }
+        try turn(to: block.chunk)
+        open?.new[block.entryInChunk] = nil
+    }
+
+    private mutating func isPresent(_ chunk: ChunkIndex) throws(CommitError) -> Bool {
+        if open?.new.chunk == chunk { return true }
+        return try sink.chunks.entry(of: chunk) != nil
+    }
+
     // MARK: Chunks
 
     private mutating func turn(to chunk: ChunkIndex) throws(CommitError) {
@@ -119,9 +153,10 @@ package struct ImageBuilder<Store: ObjectStore, Random: RandomSource> {
             try settle()
         }
         try clear(upTo: chunk.rawValue)
+        let old = try sink.chunks.node(of: chunk)
         open = (
-            try sink.chunks.node(of: chunk),
-            MapNode(chunk: chunk, blockBytes: parent.blockBytes)
+            old,
+            source.keepsRest ? old : MapNode(chunk: chunk, blockBytes: parent.blockBytes)
         )
     }
 
@@ -137,12 +172,16 @@ package struct ImageBuilder<Store: ObjectStore, Random: RandomSource> {
             for frame in before where !after.contains(frame) { sink.packs.release(frame.slot) }
         }
         if let entry = try sink.chunks.entry(of: new.chunk) { sink.packs.release(entry.slot) }
+        guard !new.entries.isEmpty else {
+            sink.chunks.remove(new.chunk)
+            return
+        }
         try sink.add(new, bytes: new.encode())
     }
 
     /// Takes the parent's chunks below `end` that no block was given of out of the table.
     private mutating func clear(upTo end: UInt64) throws(CommitError) {
-        guard nextChunk < end else { return }
+        guard nextChunk < end, !source.keepsRest else { return }
         for chunk in try sink.chunks.present(in: nextChunk...(end - 1)) {
             for entry in try sink.chunks.node(of: chunk).entries.values {
                 for frame in entry.frames { sink.packs.release(frame.slot) }
@@ -156,23 +195,24 @@ package struct ImageBuilder<Store: ObjectStore, Random: RandomSource> {
     // MARK: The end
 
     /// Stores the last pack and makes the commit, which is in the store nowhere yet; nil if it
-    /// would say what the parent says. All packs are durable on return.
+    /// would say what the parent in the store says. All packs are durable on return.
     package mutating func finish(
-        token: Token, labelSeconds: UInt64
+        token: Token, labelSeconds: UInt64, copied: CopiedCommit? = nil
     ) throws(CommitError) -> LocalRoot? {
         try settle()
         try clear(upTo: max(nextChunk, parent.chunkCount))
-        guard sink.chunks.isChanged || statistics.nodes > 0 || size != parent.size else {
-            return nil
-        }
+        let isChanged = sink.chunks.isChanged || statistics.nodes > 0 || size != parent.size
+        guard isChanged || source.isDraft else { return nil }
         let tables = try sink.finish(parent: parent, fetcher: fetcher)
-        let commit = Commit(
+        var commit = Commit(
             volume: parent.commit.volume, sequence: parent.commit.sequence.next,
-            epoch: parent.commit.epoch, token: token, parentToken: parent.commit.token,
-            state: .clean, isFence: false, size: size, blockBytes: parent.blockBytes,
+            epoch: parent.commit.epoch, token: token,
+            parentToken: source.isDraft ? .zero : parent.commit.token, state: .clean,
+            isFence: source.isDraft, size: size, blockBytes: parent.blockBytes,
             cut: parent.commit.cut, labelSeconds: labelSeconds,
             chunkPages: tables.chunkPages, packPages: tables.packPages,
             slotCount: tables.slotCount, digest: tables.digest)
+        commit.copied = copied
         return LocalRoot(commit: commit, bytes: commit.encode())
     }
 

@@ -4,7 +4,7 @@
 // Names of commits, looked up in the store alone, and the pins of those that read them: what the
 // control plane does for a daemon, and tools do without one.
 
-import Committer
+package import Committer
 package import Documents
 package import Formats
 package import ObjectStore
@@ -90,7 +90,7 @@ package struct CommitSources<Store: ObjectStore> {
         return ref
     }
 
-    func head(of ref: ExportRef) throws(UserError) -> LocalRoot {
+    package func head(of ref: ExportRef) throws(UserError) -> LocalRoot {
         let head = try explainCommit(refs.what) { () throws(CommitError) in
             try HeadFinder(store: refs.store).head(of: ref.volume)
         }

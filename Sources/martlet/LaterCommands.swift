@@ -7,7 +7,7 @@
 enum LaterCommands {
     private static let table: [String: String] = [
         "attach": "kernel devices", "detach": "kernel devices", "mount": "the FUSE transport",
-        "top": "the live view", "copy": "copies between stores",
+        "top": "the live view",
         "reset-cache": "cache reset",
     ]
 

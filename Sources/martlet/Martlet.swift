@@ -91,7 +91,7 @@ struct MartletCommand: AsyncParsableCommand {
                 name: "Without a daemon",
                 subcommands: [
                     BlessCommand.self, ImportCommand.self, ExportCommand.self,
-                    DiffCommand.self, JournalCommand.self, VerifyCommand.self,
+                    DiffCommand.self, CopyCommand.self, JournalCommand.self, VerifyCommand.self,
                     CollectCommand.self, InspectCommand.self,
                     DoctorCommand.self,
                     BenchCommand.self,

@@ -18,10 +18,18 @@ struct SettingOptions: ParsableArguments {
     var cache: String?
 
     func sources(environment: [String: String]) throws(UserError) -> ConfigurationSources {
-        var sources = ConfigurationSources()
-        sources.environment = environment
+        var sources = try Self.sources(config: config, environment: environment)
         sources.flags.store = store
         sources.flags.cache = cache
+        return sources
+    }
+
+    /// The settings of a file and of the environment.
+    static func sources(
+        config: String?, environment: [String: String]
+    ) throws(UserError) -> ConfigurationSources {
+        var sources = ConfigurationSources()
+        sources.environment = environment
         if let config {
             do {
                 let bytes = try Data(contentsOf: URL(filePath: config))

@@ -50,9 +50,10 @@ final class ImageRig {
     private let folder = VolatileDisk(seed: 1).root
     private var files = 0
 
-    init(store: MemoryStore = MemoryStore(seed: 1)) throws {
+    init(store: MemoryStore = MemoryStore(seed: 1), repository: UInt64 = 5) throws {
         self.store = store
-        let repository = Repository(id: Token(low: 5, high: 5), createdSeconds: 1)
+        let repository = Repository(
+            id: Token(low: repository, high: repository), createdSeconds: 1)
         _ = try store.putIfAbsent(RefKey.repository.text, repository.encoded)
     }
 
@@ -132,6 +133,17 @@ final class ImageRig {
             store: store, options: VerifyOptions(), random: SplitMix64(seed: 3))
         let report = try verifier.run()
         #expect(report.isWhole, "\(report.lines.joined(separator: "\n"))")
+    }
+
+    func collect(runs: Int) throws {
+        for _ in 0..<runs {
+            var collector = Collector(
+                store: store, clock: clock,
+                options: CollectorOptions(
+                    node: "tester", gracePeriodSeconds: 0, deletesMax: .max, isDryRun: false,
+                    retention: Retention()))
+            _ = try collector.run()
+        }
     }
 
     /// How often each frame lies in the packs of the store: by the hash of its content.

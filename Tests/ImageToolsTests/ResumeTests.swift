@@ -215,17 +215,6 @@ struct ResumeTests {
 
     // MARK: With the collector
 
-    private func collect(_ rig: ImageRig, runs: Int) throws {
-        for _ in 0..<runs {
-            var collector = Collector(
-                store: rig.store, clock: rig.clock,
-                options: CollectorOptions(
-                    node: "tester", gracePeriodSeconds: 0, deletesMax: .max, isDryRun: false,
-                    retention: Retention()))
-            _ = try collector.run()
-        }
-    }
-
     @Test("what an unfinished import uploaded outlives collections")
     func collectedMeanwhile() throws {
         let rig = try ImageRig()
@@ -234,12 +223,12 @@ struct ResumeTests {
             try rig.bless(FailingImage(rig.raw(Self.bytes), after: 2), against: "old")
         }
         let packs = rig.packCount
-        try collect(rig, runs: 4)
+        try rig.collect(runs: 4)
         #expect(rig.packCount == packs)
         let report = try rig.bless(rig.raw(Self.bytes), against: "old")
         #expect(report.isResumed)
         #expect(try rig.frames().values.allSatisfy { $0 == 1 })
-        try collect(rig, runs: 4)
+        try rig.collect(runs: 4)
         expectBytes(try rig.content(report.commit), Self.bytes)
         try rig.expectWhole()
     }
@@ -254,11 +243,11 @@ struct ResumeTests {
         var random = rig.random
         _ = try Collector<MemoryStore, ManualClock>.abandon(
             work.volume.description, in: rig.store, clock: rig.clock, random: &random)
-        try collect(rig, runs: 4)
+        try rig.collect(runs: 4)
         #expect(rig.packCount == 0)
         let report = try rig.bless(rig.raw(Self.bytes))
         #expect(!report.isResumed)
-        try collect(rig, runs: 4)
+        try rig.collect(runs: 4)
         expectBytes(try rig.content(report.commit), Self.bytes)
     }
 
@@ -279,7 +268,7 @@ struct ResumeTests {
         }
         #expect(error.kind == .conflict)
         #expect(try rig.base() == nil)
-        try collect(rig, runs: 4)
+        try rig.collect(runs: 4)
         #expect(rig.packCount == 0)
     }
 

@@ -185,6 +185,11 @@ def diffs():
     return walk("diffs")
 
 
+@test("copying: snapshots and tags at another site, again, and refused once it was written there")
+def copying():
+    return walk("copying")
+
+
 @test("every page with commands is walked, and every page is in the list of README.md")
 def all_pages():
     with open(f"{PAGES}/README.md") as file:

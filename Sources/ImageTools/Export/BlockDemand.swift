@@ -74,6 +74,11 @@ extension BlockDemand {
         return BlockDemand(block, whole, new, .unlike(old))
     }
 
+    /// All of the block as it is, for one who stores it anew.
+    func ofWholeBlock(_ target: StackView?, grains: Int) -> BlockDemand {
+        BlockDemand(block, GrainMask(full: grains), target?.entry.frames ?? [])
+    }
+
     /// Grains that a stack says something about; the others are zeros.
     private static func held(_ stack: StackView) -> GrainMask {
         var mask = GrainMask()

@@ -51,9 +51,11 @@ struct ImageReader<Store: ObjectStore>: ImageFeed {
     private let fetcher: MapFetcher<Store>
     private let spread: FetchSpread
 
-    /// Fails if the two commits have blocks of different sizes.
+    /// Fails if the two commits have blocks of different sizes. `tellsWhole`: each block that may
+    /// differ is told as a whole.
     init(
-        store: Store, target: Commit, base: Commit?, spread: @escaping FetchSpread
+        store: Store, target: Commit, base: Commit?, tellsWhole: Bool = false,
+        spread: @escaping FetchSpread
     ) throws(ExportError) {
         if let base, base.blockBytes != target.blockBytes {
             throw .blockSizes(target: target.blockBytes, base: base.blockBytes)
@@ -64,7 +66,8 @@ struct ImageReader<Store: ObjectStore>: ImageFeed {
         self.fetcher = fetcher
         self.spread = spread
         walk = ImageWalk(
-            target: Root(commit: target), base: base.map { Root(commit: $0) }, fetcher: fetcher)
+            target: Root(commit: target), base: base.map { Root(commit: $0) },
+            tellsWhole: tellsWhole, fetcher: fetcher)
     }
 
     private var size: ByteCount { walk.target.root.size }

@@ -49,11 +49,15 @@ struct ImageWalk<Store: ObjectStore> {
     /// What the image is a difference from; nil: it stands alone.
     let base: ImageSide?
     private let fetcher: MapFetcher<Store>
+    private let tellsWhole: Bool
 
     /// Nodes that are read at one time, at most a quarter of a megabyte each.
     private static var nodesAtOnce: Int { 64 }
 
-    init(target: Root, base: Root?, fetcher: MapFetcher<Store>) {
+    /// `tellsWhole`: of a block that may differ from the base's all of it is told, without a look
+    /// at the base's content.
+    init(target: Root, base: Root?, tellsWhole: Bool = false, fetcher: MapFetcher<Store>) {
+        self.tellsWhole = tellsWhole
         self.target = ImageSide(root: target)
         self.base = base.map { ImageSide(root: $0) }
         self.fetcher = fetcher
@@ -201,7 +205,9 @@ struct ImageWalk<Store: ObjectStore> {
                 base == nil
                 ? stack.map { BlockDemand.whole(block, $0, grains: grains) }
                 : BlockDemand.change(block, stack, from: older, grains: grains)
-            if let demand { try body(demand) }
+            if let demand {
+                try body(tellsWhole ? demand.ofWholeBlock(stack, grains: grains) : demand)
+            }
         }
         withExtendedLifetime((node, older)) {}
     }

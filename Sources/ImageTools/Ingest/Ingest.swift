@@ -182,7 +182,8 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
         var told = IngestProgress(totalBytes: total)
         guard let settings = pass.settings else { preconditionFailure("a pass that makes frames") }
         var builder = ImageBuilder(
-            parent: Root(commit: head), size: pass.image.size, settings: settings, store: store,
+            ImageBuilderSource(parent: Root(commit: head)), size: pass.image.size,
+            settings: settings, store: store,
             uploads: uploads, cache: CleanCache(capacityBytes: Self.cacheBytes), known: pass.known,
             random: random)
         let made: LocalRoot?

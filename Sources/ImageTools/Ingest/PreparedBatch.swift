@@ -9,6 +9,37 @@ import Dispatch
 import Formats
 import Primitives
 
+/// What becomes of a block on its way to a pack.
+enum PreparedBlock {
+    case zeros
+    /// It lies in a pack already, or only its hash is wanted.
+    case known(Hash128)
+    /// Its frame: the first bytes of the memory that was lent.
+    case fresh(Hash128, frameBytes: Int)
+
+    /// Looks at a whole block, and makes its frame in `memory` unless it need not be stored.
+    /// `settings` nil: no frames are wanted.
+    init(
+        _ block: UnsafeRawBufferPointer, known: KnownFrames, settings: PackSettings?,
+        into memory: UnsafeMutableRawBufferPointer
+    ) {
+        guard !isAllZero(block) else {
+            self = .zeros
+            return
+        }
+        let hash = Frame.hash(ofBlock: block)
+        guard let settings, !known.contains(hash) else {
+            self = .known(hash)
+            return
+        }
+        let grains = block.count / Limits.grainBytes
+        let frame = Frame.encode(
+            block, mask: GrainMask(full: grains), hash: hash, grains: grains,
+            codec: settings.codec, zstdLevel: settings.zstdLevel, into: memory)
+        self = .fresh(hash, frameBytes: frame.count)
+    }
+}
+
 /// The blocks of one batch and the memory that they need, which is used again and again.
 final class PreparedBatch: @unchecked Sendable {
     // Confined: to the thread that prepares it from `begin` until `ended` is signalled, else to the
@@ -88,15 +119,13 @@ final class PreparedBatch: @unchecked Sendable {
     ) -> Outcome {
         let start = index * blockBytes
         let block = UnsafeRawBufferPointer(rebasing: content[start..<(start + blockBytes)])
-        if isAllZero(block) { return .zeros }
-        let hash = Frame.hash(ofBlock: block)
-        guard let settings, !known.contains(hash) else { return .known(hash) }
-        let grains = blockBytes / Limits.grainBytes
-        let frame = Frame.encode(
-            block, mask: GrainMask(full: grains), hash: hash, grains: grains,
-            codec: settings.codec, zstdLevel: settings.zstdLevel,
-            into: UnsafeMutableRawBufferPointer(rebasing: frames[end...]))
-        defer { end += frame.count }
-        return .fresh(hash, end..<(end + frame.count))
+        let memory = UnsafeMutableRawBufferPointer(rebasing: frames[end...])
+        switch PreparedBlock(block, known: known, settings: settings, into: memory) {
+        case .zeros: return .zeros
+        case .known(let hash): return .known(hash)
+        case .fresh(let hash, let count):
+            defer { end += count }
+            return .fresh(hash, end..<(end + count))
+        }
     }
 }
