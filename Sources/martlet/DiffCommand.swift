@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// `martlet diff`: block diffs of files of this host. No daemon and no store is needed.
+// `martlet diff`: block diffs of files of this host, and their way into a store. No daemon is
+// needed.
 
 import ArgumentParser
+import Daemon
+import Documents
 import HostIO
 import ImageTools
 import Primitives
@@ -81,18 +84,40 @@ struct DiffCreateCommand: ParsableCommand {
 
 struct DiffApplyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "apply", abstract: "Make the image that a diff leads to.")
+        commandName: "apply", abstract: "Make the image, or the export, that a diff leads to.",
+        discussion: """
+            With export:NAME as the target a new export is made in the store, without a daemon: a \
+            fork of BASE (NAME, NAME@SEQ, NAME@TIME, tag:T, base:B) and the changes as one commit. \
+            It is there whole or not at all.
+            """)
 
+    @OptionGroup var settings: SettingOptions
     @Argument(help: "The diff; - for standard input.") var diff: String
-    @Argument(help: "The image to make.") var target: String
-    @Option(help: "The image that the diff starts from.") var base: String?
+    @Argument(help: "The image to make, or export:NAME.") var target: String
+    @Option(help: "The image, or the SOURCE in the store, that the diff starts from.")
+    var base: String?
     @Flag(name: .customLong("trust-base"), help: "Do not check the digest of the base.")
     var trustsBase = false
     @Flag(help: "Replace the image if it exists.") var force = false
     @Flag(name: .customLong("no-progress"), help: "Say nothing until the end.")
     var isSilent = false
 
+    /// The name behind `export:`; nil for a file.
+    private var export: String? {
+        target.hasPrefix("export:") ? String(target.dropFirst("export:".count)) : nil
+    }
+
+    func validate() throws {
+        guard export == nil || !force else {
+            throw ValidationError("an export that exists is never replaced: leave out --force")
+        }
+        guard export != nil || (settings.store ?? settings.config ?? settings.cache) == nil else {
+            throw ValidationError("a store is of use for export:NAME only")
+        }
+    }
+
     func run() throws {
+        if let export { return try apply(to: export) }
         try DiffCalls.run("cannot apply \(diff)", isSilent: isSilent) { tool in
             var options = DiffApplication()
             options.trustsBase = trustsBase
@@ -104,6 +129,31 @@ struct DiffApplyCommand: ParsableCommand {
                 "\(target): \(ByteSize.text(made.head.targetBytes)),"
                     + " \(ByteSize.text(made.changedBytes)) from the diff")
         }
+    }
+}
+
+extension DiffApplyCommand {
+    private func apply(to export: String) throws {
+        guard let name = RefName(export) else {
+            throw UserError(
+                .badRequest, what: "cannot apply to \"\(export.prefix(140))\"",
+                why: "it is not a valid name", remedy: "name it export:NAME")
+        }
+        let configuration = try ConfigurationLoader.load(
+            try settings.sources(environment: Environment.all))
+        let meter = ProgressMeter(isSilent: isSilent)
+        defer { meter.end() }
+        Interrupts.catchFirst()
+        let clock = SystemClock()
+        let start = clock.now
+        let report = try ImageIngest.apply(
+            configuration, diff, to: name, base: base, trustsBase: trustsBase
+        ) { done, total in
+            meter.tell(done, total, 0, clock.now.nanoseconds(since: start))
+            return !Interrupts.wasCaught
+        }
+        meter.end()
+        print(report.lines.joined(separator: "\n"))
     }
 }
 

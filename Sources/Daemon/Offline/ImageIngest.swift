@@ -3,7 +3,7 @@
 //
 // `martlet bless` and `martlet import`: files of this host and the configured store for ImageTools.
 
-import Documents
+public import Documents
 import Glibc
 import HostIO
 public import ImageTools
@@ -47,18 +47,45 @@ public enum ImageIngest {
                 remedy: "use settings that may write")
         }
         let image = try open(order, configuration, what)
-        let store = try OfflineSource.patientStore(configuration, what)
-        var request = order.request
-        request.settings = DaemonParts.packs(configuration.commit)
         let processors = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        let ingest = Ingest(
-            request, store: store, clock: clock, random: SystemRandom(),
-            resources: IngestResources(
-                threads: min(order.threads ?? processors, threadsMax),
-                uploads: Int(configuration.storage.maxUploads)))
+        let ingest = try ingest(
+            order.request, configuration, threads: min(order.threads ?? processors, threadsMax),
+            what)
         let start = clock.now
         return try ingest.run(image) { progress($0, clock.now.nanoseconds(since: start)) }
     }
+
+    private static func ingest(
+        _ request: IngestRequest, _ configuration: Configuration, threads: Int, _ what: String
+    ) throws(UserError) -> Ingest<PatientStore, SystemClock, SystemRandom> {
+        var request = request
+        request.settings = DaemonParts.packs(configuration.commit)
+        return Ingest(
+            request, store: try OfflineSource.patientStore(configuration, what), clock: clock,
+            random: SystemRandom(),
+            resources: IngestResources(
+                threads: threads, uploads: Int(configuration.storage.maxUploads)))
+    }
+
+    /// Makes an export of a block diff: a path, or `-` for standard input. `progress` is as for
+    /// files.
+    public static func apply(
+        _ configuration: Configuration, _ diff: String, to name: RefName, base: String?,
+        trustsBase: Bool, progress: @escaping (_ done: UInt64, _ total: UInt64) -> Bool
+    ) throws(UserError) -> IngestReport {
+        let what = "cannot apply \(diff.prefix(300))"
+        let end: DiffEnd<HostDirectory>
+        do throws(ImageFileError) {
+            end = diff == "-" ? .stream(.input) : .file(try ImagePlace(path: diff))
+        } catch { throw BlockDiffError(error).forUser(what) }
+        // Reads of the base are spread over the same threads.
+        return try ingest(
+            IngestRequest(target: .export(name), source: "a block diff", node: node),
+            configuration, threads: applyThreads, what
+        ).apply(end, base: base, trustsBase: trustsBase, progress: progress)
+    }
+
+    private static let applyThreads = 8
 
     private static func open(
         _ order: ImageOrder, _ configuration: Configuration, _ what: String

@@ -86,7 +86,7 @@ extension RepositoryCopy {
         let keepsRest = parent?.original != nil
         let draft = draft(of: original, parent?.copy, work)
         let known = KnownFrames()
-        let sink = CopySink(
+        let sink = BlockIntake(
             ImageBuilder(
                 ImageBuilderSource(
                     parent: Root(commit: draft), isDraft: true, keepsRest: keepsRest),
@@ -137,7 +137,7 @@ extension RepositoryCopy {
     }
 
     private func prime(
-        _ sink: CopySink<Target, Random>, _ draft: Commit, learnsParent: Bool
+        _ sink: BlockIntake<Target, Random>, _ draft: Commit, learnsParent: Bool
     ) throws(UserError) {
         // Packs of this very commit that an earlier try left: nothing is sent twice.
         let earlier = try EarlierPacks(store: target.store, what: target.what, threads: nil)
@@ -151,7 +151,7 @@ extension RepositoryCopy {
     }
 
     private func read(
-        _ original: Commit, since older: Commit?, into sink: CopySink<Target, Random>,
+        _ original: Commit, since older: Commit?, into sink: BlockIntake<Target, Random>,
         _ work: ExportRef
     ) throws(UserError) {
         let title = "\(work.name)@\(original.sequence)"

@@ -267,7 +267,7 @@ extension Ingest {
     }
 
     /// Runs `body` while a reader ref pins the commit.
-    private func holding<Value>(
+    func holding<Value>(
         _ commit: CommitPointer, _ body: (Commit) throws(UserError) -> Value
     ) throws(UserError) -> Value {
         let pins = ReaderPins(refs: refs, node: request.node)

@@ -29,7 +29,7 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
     let request: IngestRequest
     let refs: RefStore<Store>
     private let resources: IngestResources
-    private var random: Random
+    var random: Random
 
     /// Bytes of map nodes and table pages that are kept at hand.
     private static var cacheBytes: Int { 64 << 20 }
@@ -65,6 +65,13 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
     public func run(
         _ image: some DiskImage, progress: (IngestProgress) -> Bool = { _ in true }
     ) throws(UserError) -> IngestReport {
+        try checkRepository()
+        return try withThreads { threads, uploads throws(UserError) in
+            try run(image, threads, uploads, progress)
+        }
+    }
+
+    func checkRepository() throws(UserError) {
         guard let _: Repository = try refs.find(RefKey.repository.text) else {
             throw UserError(
                 .notFound, what: what, why: "there is no repository at \(store.url)",
@@ -72,6 +79,12 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
                     "name the store with --store or --config; the first start of a daemon makes "
                     + "one")
         }
+    }
+
+    /// Runs `body` with the threads of the resources.
+    func withThreads<Value>(
+        _ body: (WorkerPool?, PackUploads) throws(UserError) -> Value
+    ) throws(UserError) -> Value {
         let threads =
             resources.threads > 0
             ? WorkerPool(threads: resources.threads, name: "ingest") : nil
@@ -82,6 +95,17 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
             threads?.stop()
             senders?.stop()
         }
+        let uploads =
+            senders.map { senders in
+                PackUploads(packsMax: resources.uploads) { senders.trySubmit($0) }
+            } ?? .none
+        return try body(threads, uploads)
+    }
+
+    private func run(
+        _ image: some DiskImage, _ threads: WorkerPool?, _ uploads: PackUploads,
+        _ progress: (IngestProgress) -> Bool
+    ) throws(UserError) -> IngestReport {
         let base = try request.base.map { name throws(UserError) in try dedupBase(name) }
         var isReplacing = false
         if let bound = try boundCommit() {
@@ -101,10 +125,6 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
         let pass = ImagePass(
             image: image, blockBytes: head.blockBytes, known: KnownFrames(),
             settings: settings(for: image.size), threads: threads, what: what)
-        let uploads =
-            senders.map { senders in
-                PackUploads(packsMax: resources.uploads) { senders.trySubmit($0) }
-            } ?? .none
         var report = try publish(pass, total: total, behind: head, uploads, progress)
         report.isResumed = isResumed
         report.outcome = isReplacing ? .replaced : .created
@@ -223,7 +243,7 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
         return report
     }
 
-    private func publish(_ made: LocalRoot) throws(UserError) {
+    func publish(_ made: LocalRoot) throws(UserError) {
         let outcome = try explain { () throws(CommitError) in
             try Publisher(store: store).publish(made)
         }
@@ -245,7 +265,7 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
             remedy: "repeat it: it starts anew")
     }
 
-    private var interrupted: UserError {
+    var interrupted: UserError {
         UserError(
             .failed, what: what, why: "it was interrupted",
             remedy: "repeat it to go on: nothing is uploaded twice")

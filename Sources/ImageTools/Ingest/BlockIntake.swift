@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The blocks of a commit on their way into a commit of another repository: hashed and compressed by
-// several threads, placed by one.
+// Blocks that come in order on their way into a new commit, from another repository or from a diff:
+// hashed and compressed by several threads, placed by one.
 
 import Committer
 import Formats
@@ -18,7 +18,7 @@ private struct LentBlocks: @unchecked Sendable {
 }
 
 /// Feeds a builder. Whoever made it owns the builder again when the last call has returned.
-final class CopySink<Store: ObjectStore, Random: RandomSource>: ImageSink, @unchecked Sendable {
+final class BlockIntake<Store: ObjectStore, Random: RandomSource>: ImageSink, @unchecked Sendable {
     // Confined: calls come one after another. During a call threads write disjoint parts of
     // `frames`.
     private(set) var builder: ImageBuilder<Store, Random>
@@ -108,7 +108,7 @@ final class CopySink<Store: ObjectStore, Random: RandomSource>: ImageSink, @unch
     // MARK: The end
 
     func finish(
-        token: Token, labelSeconds: UInt64, copied: CopiedCommit
+        token: Token, labelSeconds: UInt64, copied: CopiedCommit? = nil
     ) throws(CommitError) -> LocalRoot? {
         try builder.finish(token: token, labelSeconds: labelSeconds, copied: copied)
     }
