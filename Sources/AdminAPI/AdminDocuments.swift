@@ -232,6 +232,21 @@ public struct CompactReply: Codable, Equatable, Sendable {
     public init(state: String) { self.state = state }
 }
 
+/// What a reset of the cache threw away, and the commit that the export starts from.
+public struct ResetReply: Codable, Equatable, Sendable {
+    public var success = true
+    /// Of acknowledged writes that no commit had; absent if the volume did not run.
+    public var discardedUnpublishedBytes: UInt64?
+    public var discardedJournalBytes: UInt64
+    public var sequence: UInt64
+    public var epoch: UInt32
+    public init(discardedJournalBytes: UInt64, sequence: UInt64, epoch: UInt32) {
+        self.discardedJournalBytes = discardedJournalBytes
+        self.sequence = sequence
+        self.epoch = epoch
+    }
+}
+
 /// The reply of operations that only succeed.
 public struct DoneReply: Codable, Equatable, Sendable {
     public var success = true

@@ -9,7 +9,6 @@ enum AdminFailure: Error, Equatable {
     case user(UserError)
     case unknownPath(String)
     case wrongMethod(String, path: String, allowed: [String])
-    case notBuilt(String)
     case bodyTooLarge
 
     var status: Int {
@@ -17,7 +16,6 @@ enum AdminFailure: Error, Equatable {
         case .user(let error): Self.status(of: error.kind)
         case .unknownPath: 404
         case .wrongMethod: 405
-        case .notBuilt: 501
         case .bodyTooLarge: 413
         }
     }
@@ -35,10 +33,6 @@ enum AdminFailure: Error, Equatable {
             return ErrorReply(
                 error: "cannot \(method) \(path) : the endpoint does not take it : use \(list)",
                 code: "method_not_allowed")
-        case .notBuilt(let feature):
-            return ErrorReply(
-                error: "cannot serve \(feature) : it is not built yet : wait for a later release",
-                code: "not_built")
         case .bodyTooLarge:
             return ErrorReply(
                 error: "cannot take the request body : it is larger than "

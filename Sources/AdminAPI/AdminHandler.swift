@@ -73,7 +73,6 @@ public struct AdminHandler: Sendable {
         case .wrongMethod(let allowed):
             throw .wrongMethod(request.method, path: request.path, allowed: allowed)
         case .found(let route, let parameters):
-            if case .notBuilt(let feature) = route.action { throw .notBuilt(feature) }
             do throws(UserError) {
                 let query = try PathText.query(
                     request.query, flags: route.flags, numbers: route.numbers)
@@ -92,7 +91,7 @@ public struct AdminHandler: Sendable {
     ) async throws(UserError) -> AdminResponse {
         switch action {
         case .listExports, .putExport, .getExport, .deleteExport, .open, .promote, .acknowledge,
-            .compact:
+            .compact, .resetCache:
             return try await performOnExport(action, call)
         case .drain, .snapshot, .snapshots, .deleteSnapshot, .tag, .tags, .rollback:
             return try await performOnHistory(action, call)
@@ -122,10 +121,6 @@ public struct AdminHandler: Sendable {
             var response = AdminResponse(body: Array(PrometheusText.render(families).utf8))
             response.contentType = "text/plain; version=0.0.4; charset=utf-8"
             return response
-        case .notBuilt(let feature):
-            throw UserError(
-                .failed, what: "cannot serve \(feature)", why: "it is not built yet",
-                remedy: "wait for a later release")
         }
     }
 
@@ -153,6 +148,9 @@ public struct AdminHandler: Sendable {
         case .compact:
             try call.expectEmptyBody()
             return json(try await service.compact(try call.name), status: 202)
+        case .resetCache:
+            try call.expectEmptyBody()
+            return json(try await service.resetCache(try call.name))
         default:
             try call.expectEmptyBody()
             try await service.acknowledge(try call.name)

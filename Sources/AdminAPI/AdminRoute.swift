@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The table of endpoints. Matching is by hand, because a wrong method, an unknown path and a
-// feature that is not built yet each get their own JSON answer.
+// The table of endpoints. Matching is by hand, because a wrong method and an unknown path each get
+// their own JSON answer.
 
 /// What a request asks for, without its parameters.
 enum AdminAction: Equatable, Sendable {
     case listExports, putExport, getExport, deleteExport
     case drain, snapshot, snapshots, deleteSnapshot, tag, tags
-    case promote, rollback, open, acknowledge, compact
+    case promote, rollback, open, acknowledge, compact, resetCache
     case status, exportMetrics, manifest, diff
     case health, ready, metrics
-    /// Known, and part of a later feature.
-    case notBuilt(String)
 }
 
 struct AdminRoute: Sendable {
@@ -51,7 +49,7 @@ struct AdminRoute: Sendable {
         AdminRoute("POST", "/api/exports/*/open", .open, flags: ["force"]),
         AdminRoute("POST", "/api/exports/*/acknowledge", .acknowledge),
         AdminRoute("POST", "/api/exports/*/compact", .compact),
-        AdminRoute("POST", "/api/exports/*/cache/reset", .notBuilt("cache/reset")),
+        AdminRoute("POST", "/api/exports/*/cache/reset", .resetCache),
         AdminRoute("GET", "/api/exports/*/diff", .diff, numbers: ["from", "to", "version"]),
         AdminRoute("GET", "/api/exports/*/status", .status),
         AdminRoute("GET", "/api/exports/*/metrics", .exportMetrics),

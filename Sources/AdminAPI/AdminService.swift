@@ -32,6 +32,8 @@ public protocol AdminService: Sendable {
     func acknowledge(_ name: String) async throws(UserError)
     /// Begins to store the volume again as a fresh base, or tells how far that is.
     func compact(_ name: String) async throws(UserError) -> CompactReply
+    /// Throws away what this host holds beyond the store, and opens the export from there.
+    func resetCache(_ name: String) async throws(UserError) -> ResetReply
 
     /// The bytes of a block diff. What is refused may be so only when they are asked for.
     func diff(

@@ -123,6 +123,15 @@ struct LocalVolume<Storage: StorageDirectory>: Sendable {
         if let root { try journal.replaceDurably("root", with: root) }
     }
 
+    /// What the journal's files take.
+    func journalBytes() throws(HostIOError) -> UInt64 {
+        guard try directory.exists(Self.journalName) else { return 0 }
+        let journal = try directory.directory(Self.journalName, create: false)
+        var bytes: UInt64 = 0
+        for name in try journal.list() { bytes += try journal.open(name, writable: false).size() }
+        return bytes
+    }
+
     /// Names of journals that were set aside.
     func salvage() throws(HostIOError) -> [String] {
         try directory.list().filter { $0.hasPrefix(Self.salvagePrefix) }

@@ -107,6 +107,17 @@ struct AdminBridge: AdminService {
         try await run { [control] () throws(UserError) in try control.acknowledge(name) }
     }
 
+    func resetCache(_ name: String) async throws(UserError) -> ResetReply {
+        try await run { [control] () throws(UserError) in
+            let reset = try control.resetCache(name)
+            var reply = ResetReply(
+                discardedJournalBytes: reset.journalBytes,
+                sequence: reset.status.sequence.rawValue, epoch: reset.status.epoch.rawValue)
+            reply.discardedUnpublishedBytes = reset.unpublishedBytes
+            return reply
+        }
+    }
+
     func compact(_ name: String) async throws(UserError) -> CompactReply {
         try await run { [control] () throws(UserError) in
             let status = try control.compact(name)

@@ -8,7 +8,6 @@ enum LaterCommands {
     private static let table: [String: String] = [
         "attach": "kernel devices", "detach": "kernel devices", "mount": "the FUSE transport",
         "top": "the live view",
-        "reset-cache": "cache reset",
     ]
 
     /// The message for a command that is not built; nil for every other word.

@@ -79,7 +79,7 @@ struct MartletCommand: AsyncParsableCommand {
                     CreateCommand.self, ListCommand.self, InfoCommand.self, ResizeCommand.self,
                     DeleteCommand.self, StatusCommand.self, OpenCommand.self,
                     PromoteCommand.self, DrainCommand.self, AcknowledgeCommand.self,
-                    CompactCommand.self,
+                    CompactCommand.self, ResetCacheCommand.self,
                 ]),
             CommandGroup(
                 name: "History",

@@ -116,6 +116,39 @@ struct DrainCommand: AsyncParsableCommand {
     }
 }
 
+struct ResetCacheCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reset-cache",
+        abstract: "Throw away what this host holds of an export, and open it from the store.",
+        discussion: """
+            Writes that no commit has yet are lost, flushed or not: the export goes back to its \
+            last commit, and says so as after an unclean take-over. The way out where a journal \
+            is damaged or not wanted; martlet journal salvage saves what it holds before.
+            """)
+
+    @OptionGroup var client: ClientOptions
+    @Argument(help: "Name of the export.") var name: String
+    @Flag(help: "Yes, lose what was not committed.") var yes = false
+
+    mutating func validate() throws {
+        guard yes else {
+            throw ValidationError(
+                "reset-cache loses every write that is not committed: confirm with --yes")
+        }
+    }
+
+    mutating func run() async throws {
+        try await client.show(.post, exportPath(name, "/cache/reset"), as: ResetReply.self) {
+            let lost = $0.discardedUnpublishedBytes.map {
+                $0 == 0 ? "nothing unpublished" : "\($0) bytes that no commit had"
+            }
+            return
+                "discarded \(lost ?? "what the journal held"), \($0.discardedJournalBytes) bytes "
+                + "of journal; it starts from commit \($0.sequence)"
+        }
+    }
+}
+
 struct AcknowledgeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "acknowledge",

@@ -142,6 +142,43 @@ struct ClaimTests {
         #expect(try shared.head(of: volume).uncleanTakeover == nil)
     }
 
+    @Test("a reset goes back to the last commit, says what it threw away, and records it")
+    func resetCache() throws {
+        let node = try TestNode("a", shared)
+        let volume = try node.make("prod", writes: [1])
+        _ = try node.plane.drain("prod")
+        let before = try shared.head(of: volume)
+        try node.host.write(2, to: volume)
+        shared.store.setAway(true)
+        #expect(try failure { _ = try node.plane.resetCache("prod") }.kind == .storeAway)
+        #expect(try node.content("prod") == [1, 2], "nothing is gone while the store is away")
+        shared.store.setAway(false)
+        let reset = try node.plane.resetCache("prod")
+        #expect(reset.unpublishedBytes != nil, "the volume ran")
+        #expect(reset.journalBytes > 0)
+        #expect(try node.content("prod") == [1])
+        #expect(try node.plane.status("prod").uncleanTakeover?.sequence == before.sequence)
+        try node.host.write(3, to: volume)
+        _ = try node.plane.drain("prod")
+        #expect(try node.content("prod") == [1, 3])
+        #expect(try failure { _ = try node.plane.resetCache("nobody") }.kind == .notFound)
+        #expect(try failure { _ = try node.plane.resetCache("../x") }.kind == .badRequest)
+    }
+
+    @Test("a reset is refused while a client writes, and where another host serves the volume")
+    func resetRefused() throws {
+        let (first, second, volume) = try takenOver()
+        second.host.setClients(ClientCounts(readers: 0, writers: 1), of: ServedVolume(volume))
+        #expect(try failure { _ = try second.plane.resetCache("prod") }.kind == .conflict)
+        #expect(try second.content("prod") == [1, 10])
+        // Restarted, the first knows of the other by its beat.
+        try second.plane.beat()
+        let again = try TestNode("c", shared)
+        let refused = try failure { _ = try again.plane.resetCache("prod") }
+        #expect(refused.kind == .conflict && refused.why.contains("serves it now"))
+        withExtendedLifetime(first) {}
+    }
+
     /// `prod` of the first node, taken over by the second, which committed to it.
     private func takenOver() throws -> (first: TestNode, second: TestNode, volume: VolumeID) {
         let first = try TestNode("a", shared)

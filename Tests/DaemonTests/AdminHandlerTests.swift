@@ -361,16 +361,16 @@ struct AdminRefusalTests {
     @Test("HEAD answers wherever GET does")
     func head() async { #expect(await send("HEAD /api/exports/prod").status == 200) }
 
-    @Test(
-        "what is not built yet is 501 by name",
-        arguments: [
-            ("POST /api/exports/a/cache/reset", "cache/reset")
-        ])
-    func notBuilt(request: String, name: String) async {
-        let response = await send(request)
-        #expect(response.status == 501)
-        #expect(response.error?.code == "not_built")
-        #expect(response.error?.error.contains("cannot serve \(name)") == true)
+    @Test("a reset of the cache says what it threw away, and takes no body")
+    func reset() async {
+        let service = FakeAdminService()
+        let response = await send("POST /api/exports/prod/cache/reset", to: service)
+        #expect(response.status == 200)
+        #expect(service.calls == ["reset prod"])
+        #expect(
+            String(decoding: response.body, as: UTF8.self).contains(
+                #""discarded_journal_bytes":4096"#))
+        #expect(await send("POST /api/exports/prod/cache/reset", #"{"yes":true}"#).status == 400)
     }
 
     @Test("a body over 64 KiB is 413 in JSON; one of exactly 64 KiB is read")

@@ -124,6 +124,11 @@ final class FakeAdminService: AdminService {
         return Self.info
     }
 
+    func resetCache(_ name: String) async throws(UserError) -> ResetReply {
+        try record("reset \(name)")
+        return ResetReply(discardedJournalBytes: 4096, sequence: 7, epoch: 2)
+    }
+
     func acknowledge(_ name: String) async throws(UserError) { try record("acknowledge \(name)") }
 
     func compact(_ name: String) async throws(UserError) -> CompactReply {

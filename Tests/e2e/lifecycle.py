@@ -274,6 +274,51 @@ def rollback():
           "the old history is no longer reachable")
 
 
+@test("a reset of the cache goes back to the last commit, counts what is lost, and frees a volume "
+      "whose journal is damaged")
+def reset_cache():
+    daemon = Daemon().start()
+    daemon.create("disk", 64 * MIB)
+    fill(daemon, "disk", 0, "committed")
+    published = daemon.call("POST", "/api/exports/disk/drain")["sequence"]
+    fill(daemon, "disk", 0, "lost")
+    with nbdclient.Connection(daemon.nbd, "disk"):
+        refused(daemon.http("POST", "/api/exports/disk/cache/reset"), 409, "conflict")
+    wait_until(lambda: daemon.status("disk")["writers"] == 0, "the writer leaves")
+    expect_pattern(daemon, "disk", 0, "lost")
+    reply = daemon.call("POST", "/api/exports/disk/cache/reset")
+    check(reply["discarded_unpublished_bytes"] > 0, f"nothing was thrown away: {reply}")
+    check(reply["discarded_journal_bytes"] >= reply["discarded_unpublished_bytes"], f"{reply}")
+    expect_pattern(daemon, "disk", 0, "committed")
+    takeover = daemon.status("disk")["unclean_takeover"]
+    equal(takeover["sequence"], published, "the commit that it went back to")
+    daemon.cli("acknowledge", "disk")
+    fill(daemon, "disk", 0, "after")
+    daemon.cli("drain", "disk")
+    # Flushed bytes that rot behind what was flushed later.
+    with nbdclient.Connection(daemon.nbd, "disk") as connection:
+        for text in (b"rotten", b"later", b"last"):
+            connection.write(0, (text * 4096)[:4096])
+            equal(connection.call(nbdclient.FLUSH)[0], 0, "a flush")
+    daemon.kill()
+    for segment in glob.glob(f"{daemon.cache}/volumes/*/journal/*.seg"):
+        with open(segment, "r+b") as file:
+            data = file.read()
+            place = data.find(b"rotten" * 600)
+            if place >= 0:
+                # The header of its batch stands in the page before.
+                file.seek(place - 4096 + 100)
+                file.write(b"????")
+    daemon.start()
+    refused(daemon.http("POST", "/api/exports/disk/open"), 500, "failed")
+    unsure = daemon.cli("reset-cache", "disk", check_status=False)
+    equal(unsure.returncode, 2, "without --yes")
+    contains(unsure.stderr, "--yes", "what it asks for")
+    said = daemon.cli("reset-cache", "disk", "--yes")
+    contains(said.stdout, "starts from commit", "what it says")
+    expect_pattern(daemon, "disk", 0, "after")
+
+
 @test("a read-only export refuses writes, and promote makes it writable")
 def promote():
     daemon = Daemon().start()
