@@ -144,13 +144,15 @@ extension Simulation {
         try followChain(of: track)
     }
 
-    /// A volume that lost its name runs on until the step is over.
-    func sweep() {
+    /// A volume that lost its name runs on until the step is over. What it published is taken in:
+    /// another one may have been made from it.
+    func sweep() throws(SimulationFailure) {
         for track in leaving {
             for node in track.nodes {
                 node.drop()
                 node.isStarted = false
             }
+            try followChain(of: track)
         }
         retired += leaving
         leaving = []

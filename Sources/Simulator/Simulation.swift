@@ -119,7 +119,7 @@ public final class Simulation {
             if chooseNode() { try takeStep() } else { try operate(on: machines[0]) }
             if let nestedFailure { throw nestedFailure }
             try learnNames()
-            sweep()
+            try sweep()
             try followChains()
         }
         step += 1

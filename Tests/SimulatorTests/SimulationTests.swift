@@ -40,10 +40,12 @@ struct SimulationTests {
     /// 105697 and 106306: a host that had just answered that a name is a new volume served the one
     /// that had it before. 100262: the model judged what a host says whose machine had just died.
     /// 32, 64 and 122: a journal whose first segment was lost, flushed in part, was taken for one
-    /// that ended before it.
+    /// that ended before it. 201591: the model had not taken in the last commit of a purged volume,
+    /// and a fork was made from it.
     static let seeds: [UInt64] = [
         1, 14, 19, 32, 44, 53, 56, 64, 91, 122, 129, 266, 501, 541, 671, 690, 989, 6513, 8947,
-        20_369, 20_806, 100_262, 104_149, 105_697, 106_306, 5_000_511,
+        20_369, 20_806, 100_262, 104_149, 105_697, 106_306, 201_591,
+        5_000_511,
     ]
 
     @Test("seeds that once failed hold", arguments: seeds)
