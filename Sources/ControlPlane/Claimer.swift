@@ -67,7 +67,7 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
     }
 
     package func claim(_ request: ClaimRequest) throws(UserError) -> VolumeClaim<Storage> {
-        let what = "cannot open \(request.name) for writing"
+        let what = Self.what(request.name)
         guard
             let local = try explainLocal(
                 what,
@@ -82,13 +82,36 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
                 remedy: "martlet open \(request.name) --force starts from the last commit and "
                     + "keeps the journal for martlet journal salvage")
         }
-        var claim = Claim(
+        var claim = try makeClaim(request, what, local, isDistrusted: failure != nil)
+        return try claim.run()
+    }
+
+    /// False if a claim on which nobody insists ends without the store: the volume is served at
+    /// once, or refused because its journal failed.
+    package func asksStore(for volume: VolumeID, named name: RefName) throws(UserError) -> Bool {
+        let what = Self.what(name)
+        let local = try explainLocal(what) { () throws(HostIOError) in
+            try LocalVolume.open(volume, in: cache, create: false)
+        }
+        guard let local else { return true }
+        let failure = try explainLocal(what) { () throws(HostIOError) in try local.failure() }
+        guard failure == nil else { return false }
+        let request = ClaimRequest(name: name, volume: volume)
+        var claim = try makeClaim(request, what, local, isDistrusted: false)
+        return try claim.begin() == nil
+    }
+
+    private static func what(_ name: RefName) -> String { "cannot open \(name) for writing" }
+
+    private func makeClaim(
+        _ request: ClaimRequest, _ what: String, _ local: LocalVolume<Storage>, isDistrusted: Bool
+    ) throws(UserError) -> Claim {
+        Claim(
             request: request, what: what, claimer: self, local: local,
             roots: try explainCommit(what) { () throws(CommitError) in
                 try RootDirectory(volumeDirectory: local.directory)
             },
-            isDistrusted: failure != nil)
-        return try claim.run()
+            isDistrusted: isDistrusted)
     }
 
     func internalError(_ what: String) -> UserError {
@@ -105,6 +128,7 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
         /// The journal lost what it had promised: it must not be replayed.
         let isDistrusted: Bool
         private var current: LocalRoot?
+        private var pending: LocalRoot?
         private var isMadeHere = false
         /// A fence was begun: what was here may be set aside, and the fence may land at any time.
         private var isFencing = false
@@ -123,23 +147,26 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
 
         private var finder: HeadFinder<Store> { HeadFinder(store: claimer.store) }
 
-        mutating func run() throws(UserError) -> VolumeClaim<Storage> {
+        /// Looks at what is here. Nil if it cannot be served without the store.
+        mutating func begin() throws(UserError) -> VolumeClaim<Storage>? {
             isMadeHere = try identityMatches()
             let found = try loadRoots()
             current = found.current
-            if let root = current, canServeAtOnce(found) {
-                let atOnce = outcome(
-                    root, adopts: true, isConfirmed: false, pending: found.pending)
-                guard request.asksStore else { return atOnce }
-                do throws(UserError) {
-                    return try resolve(found.pending)
-                } catch {
-                    // The volume was asked for by name, but it is ours as far as anybody can tell.
-                    guard error.kind == .storeAway, !isFencing else { throw error }
-                    return atOnce
-                }
+            pending = found.pending
+            guard let root = current, canServeAtOnce(found) else { return nil }
+            return outcome(root, adopts: true, isConfirmed: false, pending: found.pending)
+        }
+
+        mutating func run() throws(UserError) -> VolumeClaim<Storage> {
+            guard let atOnce = try begin() else { return try resolve(pending) }
+            guard request.asksStore else { return atOnce }
+            do throws(UserError) {
+                return try resolve(pending)
+            } catch {
+                // The volume was asked for by name, but it is ours as far as anybody can tell.
+                guard error.kind == .storeAway, !isFencing else { throw error }
+                return atOnce
             }
-            return try resolve(found.pending)
         }
 
         private func canServeAtOnce(_ found: LocalRoots) -> Bool {

@@ -25,7 +25,7 @@ extension ControlPlane {
                 return running
             }
             return try locks.withLock([plain]) { () throws(UserError) in
-                try attach(knownExport(plain, what), what)
+                try attach(currentExport(plain, what), what)
             }
         }
         let source = try ForkSource(from: name)
@@ -48,11 +48,19 @@ extension ControlPlane {
 
     // MARK: Writers
 
-    /// What is served without asking the store must be known without it; a name that was never seen
-    /// is looked up.
-    private func knownExport(_ name: RefName, _ what: String) throws(UserError) -> ExportRef {
-        if let known = settledExport(name) { return known }
+    /// What is served without asking the store must be known without it. Who has to ask it anyway
+    /// asks for the name first: what is known of it may be of a start without the store, or of
+    /// before another host gave it to another volume.
+    private func currentExport(_ name: RefName, _ what: String) throws(UserError) -> ExportRef {
+        if let known = settledExport(name), try isServable(known) { return known }
         return try liveExport(name, what)
+    }
+
+    /// It runs here, or can be served, or refused, without the store.
+    private func isServable(_ ref: ExportRef) throws(UserError) -> Bool {
+        if let running = attachment(of: ref), host.status(running.served) != nil { return true }
+        guard !ref.isReadOnly, !configuration.isReadOnly else { return false }
+        return try !claimer.asksStore(for: ref.volume, named: ref.name)
     }
 
     /// The ref as it is known here, if it is live. Nil too if another volume runs under the name:

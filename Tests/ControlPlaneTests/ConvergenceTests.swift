@@ -264,6 +264,40 @@ struct ConvergenceTests {
         #expect(first.host.runningCount == 1)
     }
 
+    @Test("a host that started from an old copy without the store asks for the name first")
+    func oldCopyOfName() throws {
+        let shared = SharedStore()
+        let (first, _, volume) = try replaced(shared, isReadOnly: false)
+        let before = try first.plane.attach("prod").served.volume
+        let head = try shared.head(of: before)
+        shared.store.setAway(true)
+        // What was made on another machine is a copy.
+        first.machine = "machine-x"
+        try first.restart()
+        #expect(first.plane.list().map(\.volume) == [before])
+        #expect(try failure { _ = try first.plane.attach("prod") }.kind == .storeAway)
+        shared.store.heal()
+        #expect(try first.content("prod") == [1])
+        #expect(try first.plane.attach("prod").served.volume == volume)
+        #expect(try shared.head(of: before) == head)
+    }
+
+    @Test("a name that is not open here is looked up before it is claimed, however long ago it was")
+    func replacedBeforeClaim() throws {
+        let shared = SharedStore()
+        let first = try TestNode("a", shared)
+        let before = try first.make("prod", writes: [1])
+        let sequence = try first.plane.snapshot("prod", tag: nil).sequence
+        let second = try TestNode("b", shared)
+        try first.plane.delete("prod", purge: false)
+        let source = try ForkSource(from: "snapshot:prod@\(sequence)")
+        let volume = try first.plane.put("prod", PutRequest(source: source)).export.volume
+        let head = try shared.head(of: before)
+        #expect(second.plane.list().map(\.volume) == [before])
+        #expect(try second.plane.attach("prod").served.volume == volume)
+        #expect(try shared.head(of: before) == head)
+    }
+
     @Test("a view of what had the name ends with its last client")
     func replacedView() throws {
         let shared = SharedStore()
