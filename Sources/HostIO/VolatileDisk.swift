@@ -78,6 +78,17 @@ public final class VolatileDisk: Sendable {
                 seed: seed, capacityBytes: capacityBytes, names: names, hasExtents: hasExtents))
     }
 
+    private init(_ state: VolatileState) { self.state = Lock(state) }
+
+    /// A running disk of its own with what programs see of this one, all of it durable: what a
+    /// backup tool put away, or what comes of it. `place` is what the root directory is told by
+    /// (its inode); nil: the same as here.
+    public func copy(seed: UInt64, place: UInt64? = nil) -> VolatileDisk {
+        state.withLock {
+            VolatileDisk(VolatileState(copying: $0, seed: seed, place: place))
+        }
+    }
+
     // MARK: Power
 
     /// The root directory, for the time until the next crash.

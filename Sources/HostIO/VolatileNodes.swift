@@ -31,6 +31,27 @@ final class VolatileEntries: @unchecked Sendable {
     var isRemoved = false
 
     init(identity: UInt64) { self.identity = identity }
+
+    /// All below, durable as it is seen now. `files`: copies by their originals, so that two names
+    /// of one file stay so.
+    func copy(
+        identity: UInt64, _ files: inout [ObjectIdentifier: VolatileContent]
+    ) -> VolatileEntries {
+        let made = VolatileEntries(identity: identity)
+        for name in current.keys.sorted() {
+            switch current[name] {
+            case .file(let content)?:
+                let copy = files[ObjectIdentifier(content)] ?? VolatileContent(copying: content)
+                files[ObjectIdentifier(content)] = copy
+                made.current[name] = .file(copy)
+            case .directory(let child)?:
+                made.current[name] = .directory(child.copy(identity: child.identity, &files))
+            case nil: break
+            }
+        }
+        made.durable = made.current
+        return made
+    }
 }
 
 /// How much of what was not synced a crash keeps.
@@ -73,6 +94,17 @@ final class VolatileContent: @unchecked Sendable {
         self.extents = extents
         capacity = 4096
         storage = Self.zeroed(capacity)
+    }
+
+    /// Its bytes as running programs see them, durable.
+    init(copying other: VolatileContent) {
+        capacity = max(4096, (other.size + 4095) / 4096 * 4096)
+        storage = Self.zeroed(capacity)
+        memcpy(storage, other.storage, other.size)
+        size = other.size
+        durableSize = size
+        mode = other.mode
+        changes = other.changes
     }
 
     deinit { free(storage) }

@@ -61,6 +61,20 @@ struct VolatileState: Sendable {
         root = VolatileEntries(identity: 2)
     }
 
+    /// What running programs see of `other`, all of it durable, on a disk of its own. `place`: the
+    /// number of its root directory, if not the same.
+    init(copying other: VolatileState, seed: UInt64, place: UInt64?) {
+        precondition(other.addresses == nil, "a disk that tells of extents is not copied")
+        capacityBytes = 1 << 50
+        names = other.names
+        addresses = nil
+        random = SplitMix64(seed: seed)
+        nextIdentity = other.nextIdentity
+        var files: [ObjectIdentifier: VolatileContent] = [:]
+        root = other.root.copy(identity: place ?? other.root.identity, &files)
+        recount()
+    }
+
     // MARK: Calls
 
     /// Counts a call and decides its fate.

@@ -56,6 +56,8 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
     /// False for the first commit after a start without the store: the head must still be the
     /// parent.
     public let isHeadVerified: Bool
+    /// It was begun in an earlier life.
+    let isFound: Bool
     /// Blocks that the commit stores again although nobody has written them.
     let relocation: Relocation?
     /// Whether the parent's record of an unclean take-over is copied.
@@ -80,6 +82,7 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
         self.cut = cut
         self.labelSeconds = labelSeconds
         self.isHeadVerified = isHeadVerified
+        isFound = false
         self.keepsTakeover = keepsTakeover
         self.relocation = relocation
     }
@@ -114,6 +117,7 @@ public final class CommitRun<Storage: StorageDirectory>: @unchecked Sendable {
         cut = pending.commit.cut
         labelSeconds = pending.commit.labelSeconds
         isHeadVerified = true
+        isFound = true
         keepsTakeover = true
         relocation = nil
         built = pending

@@ -197,7 +197,7 @@ extension Volume {
         switch outcome {
         case .published(let newRoot):
             if frozen != nil { compaction.noteChange(now: now, options: options.compaction) }
-            adopt(newRoot)
+            adopt(newRoot, of: run)
             compactionCommitEnded(run, isPublished: true)
         case .postponed(let detail):
             lastError = "commit \(run.sequence): \(detail)"
@@ -221,7 +221,7 @@ extension Volume {
     }
 
     /// Swaps the root and drops the frozen memtable in one turn, then gives segments back.
-    private mutating func adopt(_ newRoot: Root) {
+    private mutating func adopt(_ newRoot: Root, of run: CommitRun<Storage>) {
         map = MapReader(root: newRoot, cache: cache)
         fetches.forgetDamaged()
         frozen = nil
@@ -230,7 +230,8 @@ extension Volume {
         phase = .idle
         backoffSeconds = 0
         storeAwaySince = nil
-        isHeadVerified = true
+        // What was found half done may have been published long ago, by the original of a copy.
+        if !run.isFound { isHeadVerified = true }
         counters.commits &+= 1
         lastError = nil
         isResolving = false

@@ -37,6 +37,28 @@ struct VolatileDiskTests {
         }
     }
 
+    @Test("a copy has what programs see, durable, with two names of one file, in its own place")
+    func copied() throws {
+        let (disk, file) = try diskWithFile()
+        try file.write(at: 0, bytes(2, 512))
+        let folder = try disk.root.directory("folder", create: true)
+        try disk.root.link("file", to: folder, as: "other")
+        let copies = [disk.copy(seed: 4), disk.copy(seed: 4, place: 77)]
+        try file.write(at: 0, bytes(3, 512))
+        for copy in copies {
+            copy.crash(keeping: .none)
+            let root = copy.reboot()
+            let folder = try root.directory("folder", create: false)
+            #expect(
+                try folder.readAll("other", limit: 8192) == bytes(2, 512) + bytes(1, 7680))
+            try folder.open("other", writable: true).write(at: 0, bytes(4, 512))
+            #expect(copy.bytes("file")?.first == 4)
+        }
+        #expect(disk.bytes("file")?.first == 3)
+        #expect(try copies[0].root.identity() == disk.root.identity())
+        #expect(try copies[1].root.identity() == 77)
+    }
+
     @Test("a random crash tears a write at sectors, each old or new")
     func tornBySector() throws {
         var torn = 0

@@ -73,7 +73,7 @@ enum EffectKind: Hashable {
 /// Confined to its test.
 final class EngineRig {
     let shape: EngineShape
-    let disk: VolatileDisk
+    var disk: VolatileDisk
     let store: MemoryStore
     let clock = ManualClock()
     let id: VolumeID

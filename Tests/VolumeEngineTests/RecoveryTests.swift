@@ -86,6 +86,34 @@ struct RecoveryTests {
         }
     }
 
+    @Test("an older copy with a pending commit takes no number that a collector has made free")
+    func pendingOfCopy() throws {
+        let rig = try pending(isInStore: true) { rig in
+            rig.write(0, noise(64 << 10, 1))
+            _ = rig.askCommit()
+        }
+        let copy = rig.disk.copy(seed: 9)
+        var numbers: [CommitKey] = []
+        for turn in 2..<5 {
+            rig.write(0, noise(64 << 10, UInt64(turn)))
+            numbers.append(try rig.commit().commit.key)
+        }
+        let head = numbers.removeLast()
+        rig.die()
+        try rig.store.delete(numbers.map(\.key))
+        rig.disk = copy
+        try rig.reopen()
+        rig.run()
+        rig.write(4096, noise(4096, 7))
+        _ = rig.askCommit()
+        rig.run()
+        #expect(rig.report.operationState == "fenced")
+        #expect(rig.store.keys(prefix: CommitKey.prefix(of: rig.id)).first == head.key)
+        for number in numbers where number.sequence > rig.root.commit.sequence {
+            #expect(rig.store.object(number.key) == nil)
+        }
+    }
+
     /// A volume that went back to its first write, but the store went away before it heard of it.
     private func rigWithPendingRollback() throws -> EngineRig {
         let rig = try EngineRig()
