@@ -16,6 +16,9 @@ public enum Fault: String, CaseIterable, Sendable {
     case reboot
     case crashInRecovery = "crash-in-recovery"
     case cacheLoss = "cache-loss"
+    /// The cache directory is put back to an older copy: in its place, or in another one.
+    case cacheRolledBack = "cache-rolled-back"
+    case cacheRestored = "cache-restored"
     /// Between two requests to the store.
     case killInRequest = "kill-in-request"
     /// Its wall clock is wrong by ten years from now on, or right again.
@@ -56,7 +59,7 @@ public enum Fault: String, CaseIterable, Sendable {
     var isCrash: Bool {
         switch self {
         case .kill, .killInCall, .powerLoss, .powerLossInCall, .reboot, .crashInRecovery,
-            .cacheLoss, .killInRequest:
+            .cacheLoss, .cacheRolledBack, .cacheRestored, .killInRequest:
             true
         default: false
         }
@@ -125,6 +128,19 @@ public enum Transition: String, CaseIterable, Sendable {
     case journalSetAside = "journal-set-aside"
     /// A journal that lost what was flushed was found out, and not served.
     case quarantined
+    // What a copy of a cache directory goes through.
+    /// Made of what a daemon, or a power cut, had left.
+    case copiedAtRest = "copied-at-rest"
+    case copiedAtPowerCut = "copied-at-power-cut"
+    /// In its place, with nothing newer in the store.
+    case copyWentOn = "copy-went-on"
+    /// In its place, and the store had gone on: until its next commit nobody can tell.
+    case copyServed = "copy-served"
+    case copyFenced = "copy-fenced"
+    /// In another place: the claim found that the store has its last commit, and says that it is
+    /// a copy; or that the store has another one, and set its journal aside.
+    case copyNoted = "copy-noted"
+    case copySetAside = "copy-set-aside"
     // What names go through.
     case rolledBack = "rolled-back"
     case leftBehind = "left-behind"

@@ -20,6 +20,8 @@ final class Machine {
         let plane: SimulatedPlane
         let volumes: SimulatedVolumes
         let pool: SegmentPool<VolatileDirectory>
+        /// The exports of the store were learned since the start.
+        var isStoreKnown: Bool
     }
 
     let number: Int
@@ -38,6 +40,10 @@ final class Machine {
     var hasEverFailed = false
     /// Volumes whose journals here lost what was flushed, until they are opened again.
     var spoiled: Set<VolumeID> = []
+    /// Of its cache directory, not the newest.
+    var copy: DirectoryCopy?
+    /// How often the directory was put into another one, with a number of its own.
+    var places: UInt64 = 0
     /// The disk has next to no room.
     var isDiskFull = false
     /// A call of the control plane, or a step on behalf of another, is not over.

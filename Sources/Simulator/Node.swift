@@ -10,6 +10,7 @@ import HostIO
 import ObjectStore
 import Primitives
 import VolumeEngine
+import VolumeMap
 
 /// One volume on one host. Confined to its simulation.
 final class Node {
@@ -35,7 +36,16 @@ final class Node {
     /// What the guest's disk was after how many requests, by the cut a commit may carry.
     var indexByCut: [RecordSequence: UInt64] = [:]
     /// What its newest fence or rollback stands on.
-    var claimed: Claimed?
+    var claimed: Claimed? {
+        didSet { if let claimed { bases[claimed.token] = claimed } }
+    }
+    /// All that it ever was.
+    private(set) var bases: [Token: Claimed] = [:]
+    /// The cache directory was put back to a copy, and the volume has not been opened since.
+    var restored: Restored?
+    /// It serves such a copy, in a place where nobody can tell that it is one. The newest epoch of
+    /// then: from a later one on it knows better.
+    var rolledBack: Epoch?
     /// Of the history.
     var generation = 0
     /// The commit that it last asked to go back to.
@@ -54,6 +64,11 @@ final class Node {
         self.machine = machine
         self.track = track
         self.history = history
+    }
+
+    /// It serves a copy that the store has left behind, and has not found out.
+    var isBehindItself: Bool {
+        rolledBack != nil && host?.volume.root.commit.token != track.chain.head.token
     }
 
     var number: Int { machine.number }

@@ -35,6 +35,8 @@ struct NodeStore: ObjectStore {
         var isDead = false
         /// Others may act.
         var interlude: (() -> Void)?
+        /// Judges a commit that is about to be sent.
+        var onCommit: ((String, UnsafeRawBufferPointer) -> Void)?
         /// Judges what is about to be deleted.
         var onDelete: (([String]) -> Void)?
         /// Keys that listings leave out: a planted fault.
@@ -71,7 +73,10 @@ struct NodeStore: ObjectStore {
         _ key: String, _ body: UnsafeRawBufferPointer
     ) throws(ObjectStoreError) -> PutOutcome {
         try gate.pass(key)
-        if key.hasPrefix("volumes/") { sent.note(key, body, by: node) }
+        if key.hasPrefix("volumes/") {
+            sent.note(key, body, by: node)
+            gate.onCommit?(key, body)
+        }
         return try base.putIfAbsent(key, body)
     }
 

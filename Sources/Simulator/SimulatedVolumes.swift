@@ -51,7 +51,9 @@ final class SimulatedVolumes: VolumeHost, @unchecked Sendable {
             return
         }
         try nested {
-            let node = try simulation.knownNode(of: claim, on: machine)
+            guard let node = try simulation.knownNode(of: claim, on: machine) else {
+                throw Self.failure(.conflict, "nobody attaches what has no name")
+            }
             guard node.host == nil else {
                 throw simulation.failure("\(claim.name) runs already, and would run twice")
             }

@@ -152,6 +152,7 @@ extension Simulation {
             try die(.power, by: .powerLoss, of: machine)
         }
         try learnNames()
+        for track in tracks where track.isOpen { try reopenCopy(of: track) }
         for track in tracks where track.isOpen { try finish(track) }
         try collectAll()
     }

@@ -16,7 +16,8 @@ extension Simulation {
     /// opening.
     private static let rates: [(fault: Fault, rate: UInt64)] = [
         (.kill, 8), (.killInCall, 6), (.powerLoss, 8), (.powerLossInCall, 6), (.reboot, 3),
-        (.cacheLoss, 3), (.syncFails, 2), (.writeFails, 1), (.readFails, 1), (.diskFull, 4),
+        (.cacheLoss, 3), (.cacheRolledBack, 8), (.cacheRestored, 8), (.syncFails, 2),
+        (.writeFails, 1), (.readFails, 1), (.diskFull, 4),
         (.storeAway, 10), (.requestsAway, 12), (.replyLost, 12), (.latePut, 12), (.shortRead, 10),
         (.flippedRead, 6), (.packDamaged, 3), (.packMissing, 3), (.writerStalls, 8),
         (.killInRequest, 6), (.clockJump, 4), (.throttled, 6), (.putConflict, 8),
@@ -55,6 +56,7 @@ extension Simulation {
         case .powerLoss: try die(.power, by: fault)
         case .reboot: try die(.kill, by: fault)
         case .cacheLoss: try die(.cacheLoss, by: fault)
+        case .cacheRolledBack, .cacheRestored: try restoreCopy(by: fault)
         case .journalRot, .segmentLost: try die(.power, by: .powerLoss, spoilingBy: fault)
         case .killInRequest: armRequest()
         case .clockJump: jump()
@@ -161,6 +163,7 @@ extension Simulation {
         case .kill: machine.disk.kill()
         case .power: losePower(machine)
         case .cacheLoss:
+            forgetBranches(of: machine)
             report.note(machine.disk.fingerprint)
             machine.disk.crash(keeping: .none)
             machine.disk = VolatileDisk(seed: random.next())
@@ -169,6 +172,7 @@ extension Simulation {
         }
         if death != .cacheLoss { _ = machine.disk.reboot() }
         if let spoiler { spoilJournal(spoiler) }
+        if death != .cacheLoss { copyDirectory(of: machine, after: death) }
         endProcess(of: machine)
         try bringUp(machine)
     }

@@ -213,8 +213,9 @@ extension Simulation {
     /// been collected.
     var isBehind: Bool {
         guard names.deletions > 0, let host = node.host else { return false }
-        let key = CommitKey.key(node.track.volume, host.volume.root.commit.sequence.next)
-        return store.byteCount(of: key) != nil
+        let sequence = host.volume.root.commit.sequence
+        guard sequence >= node.track.chain.head.sequence else { return true }
+        return store.byteCount(of: CommitKey.key(node.track.volume, sequence.next)) != nil
     }
 
     /// True for a request that may need bytes of the store: a read, and a write or zero whose edges

@@ -78,6 +78,7 @@ extension Simulation {
             var last = ""
             do {
                 try startProcess(of: machine)
+                refresh(machine)
                 for opening in nodes(of: machine) where opening.isStarted && opening.host == nil {
                     node = opening
                     let isInsisting = insisting.contains(opening.track.volume)
@@ -131,8 +132,17 @@ extension Simulation {
                 node: name, machineID: "machine-\(machine.number)"),
             cacheDirectory: root, store: machine.store, host: volumes,
             clock: machine.clock(clock), random: SplitMix64(seed: random.next()))
-        _ = try plane.start()
-        machine.process = Machine.Process(plane: plane, volumes: volumes, pool: pool)
+        let isStoreKnown = try plane.start().isStoreReachable
+        machine.process = Machine.Process(
+            plane: plane, volumes: volumes, pool: pool, isStoreKnown: isStoreKnown)
+    }
+
+    /// As the daemon does every few seconds, until it succeeds.
+    private func refresh(_ machine: Machine) {
+        guard let process = machine.process, !process.isStoreKnown, chance(5_000),
+            (try? process.plane.refresh()) != nil
+        else { return }
+        machine.process?.isStoreKnown = true
     }
 
     private func open(_ node: Node, isForced: Bool) throws {
@@ -173,6 +183,7 @@ extension Simulation {
             random: SharedRandom(seed: random.next()),
             pinned: pinned(node.track.name, NewestPins(store: node.store)))
         let last = volume.report().lastRecord
+        try takeUpCopy(node, opening, last: last)
         // An earlier try may have set the journal aside, or gone back, and died behind its fence.
         let isAtFence =
             node.claimed?.token == root.token

@@ -158,13 +158,20 @@ extension Simulation {
         leaving = []
     }
 
+    /// Nil for a volume that has no name any more, where the store was not asked.
     func knownNode(
         of claim: VolumeClaim<Storage>, on machine: Machine
-    ) throws(SimulationFailure) -> Node {
+    ) throws(SimulationFailure) -> Node? {
         try learnNames()
-        guard let track = (tracks + leaving).first(where: { $0.volume == claim.served.volume })
+        let volume = claim.served.volume
+        if let track = (tracks + leaving).first(where: { $0.volume == volume }) {
+            return track.nodes[machine.number]
+        }
+        let isRetired = retired.contains { $0.volume == volume }
+        guard isRetired, claim.writer?.isHeadConfirmed == false
         else { throw failure("\(claim.name) was opened, and nothing has this name") }
-        return track.nodes[machine.number]
+        // The host had no way to know, and learns it with all names, as soon as it can.
+        return nil
     }
 
     // MARK: What commits hold

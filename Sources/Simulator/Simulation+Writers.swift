@@ -69,7 +69,10 @@ extension Simulation {
         try followChain(of: node.track)
         let chain = node.track.chain
         let isCurrent = try storedHead(of: node.track).token == chain.head.token
-        guard chain.owner != node.number || chain.isEnded || !isCurrent else {
+        // Fenced by itself: it has been put back to what it was.
+        let isOvertaken = node.isBehindItself
+        if isOvertaken { report.transitions.note(.copyFenced) }
+        guard chain.owner != node.number || chain.isEnded || !isCurrent || isOvertaken else {
             throw failure("host \(node.number) was fenced, and nobody took the volume")
         }
         let inRoot = node.indexByCut[host.volume.root.commit.cut] ?? 0

@@ -100,6 +100,9 @@ public final class Simulation {
         for gate in machines.map(\.store.gate) + collectors.map(\.store.gate) {
             gate.interlude = { [unowned self] in interlude() }
         }
+        for machine in machines {
+            machine.store.gate.onCommit = { [unowned self] in judgeSending($0, $1) }
+        }
         for slot in collectors {
             slot.store.gate.onDelete = { [unowned self] in judgeDeletion($0) }
             if options.isBlind { slot.store.gate.hides = { $0.hasPrefix("refs/snapshots/") } }
