@@ -14,8 +14,10 @@ public import Primitives
 
 extension ControlPlane {
     /// Drains, takes the export off this host with its local cache, and says `detached` in the
-    /// store. With `purge` its snapshots and its volume go too, committed or not. A name that is
-    /// gone already is success; one that never was is `notFound`.
+    /// store. A volume that is open elsewhere, by a host that is not heard of, is closed by a fence,
+    /// which records that acknowledged writes may be missing. With `purge` its snapshots and its
+    /// volume go too, committed or not. A name that is gone already is success; one that never was
+    /// is `notFound`.
     public func delete(_ name: String, purge: Bool) throws(UserError) {
         let what = "cannot delete \(name.prefix(140))"
         let name = try validName(name, what)
@@ -60,6 +62,9 @@ extension ControlPlane {
             try host.detach(served, clean: true, deadline: commitDeadline)
         } else if ref.state == .live {
             try refuseIfServedElsewhere(ref, what)
+            if !ref.isReadOnly {
+                try VolumeEnd(refs: refs(what), clock: clock).close(ref, token: fresh())
+            }
         }
         forget(ref)
         var last = ref
@@ -132,7 +137,7 @@ extension ControlPlane {
     }
 }
 
-/// Ends volumes.
+/// Ends volumes, and what other hosts have of them.
 package struct VolumeEnd<Store: ObjectStore> {
     private let refs: RefStore<Store>
     private let clock: any Clock
@@ -144,6 +149,30 @@ package struct VolumeEnd<Store: ObjectStore> {
 
     /// Others may publish the next number this many times before it gives up.
     private static var attemptsMax: Int { 16 }
+
+    /// The volume is closed, whoever had it open and is not heard of: that one learns it with its
+    /// next commit, and its journal is kept. Nothing is done to one that is closed.
+    package func close(_ ref: ExportRef, token: Token) throws(UserError) {
+        for _ in 0..<Self.attemptsMax {
+            let found = try explainCommit(refs.what) { () throws(CommitError) in
+                try HeadFinder(store: refs.store).head(of: ref.volume)?.commit
+            }
+            guard let head = found, head.state == .open else { return }
+            let now = clock.wallSeconds
+            let stamp = CommitDrafts.Stamp(
+                epoch: head.epoch.next, token: token, state: .clean, labelSeconds: now)
+            // The oldest one that nobody acknowledged is kept.
+            let unclean = UncleanTakeover(
+                epoch: stamp.epoch, sequence: head.sequence, labelSeconds: now)
+            let fence = CommitDrafts.successor(
+                of: head, stamp: stamp, unclean: head.uncleanTakeover ?? unclean)
+            let outcome = try explainStore(refs.what) { () throws(ObjectStoreError) in
+                try refs.store.putIfAbsent(fence.commit.key.key, fence.bytes)
+            }
+            if outcome == .created { return }
+        }
+        throw refs.contended
+    }
 
     /// The volume's last commit, for ever: whoever still has it open is fenced, whoever is about to
     /// create it finds it ended.

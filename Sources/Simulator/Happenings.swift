@@ -151,6 +151,8 @@ public enum Transition: String, CaseIterable, Sendable {
     case forkedSnapshot = "forked-snapshot"
     case forkedTag = "forked-tag"
     case detached
+    /// By a host that did not have it open: whoever had is fenced.
+    case detachedElsewhere = "detached-elsewhere"
     case attached
     case replaced
     case purged

@@ -135,6 +135,7 @@ extension Simulation {
         track.chain.owners[commit.epoch] = author.number
         // The end of the volume: what it held is nobody's any more.
         if commit.state == .deleted { return }
+        if commit.state == .clean { report.transitions.note(.detachedElsewhere) }
         guard commit.digest == head.digest, commit.cut == head.cut else {
             throw failure("\(what) is a fence that changes more than the epoch")
         }

@@ -320,6 +320,31 @@ struct ConvergenceTests {
         #expect(first.host.runningCount == 1)
     }
 
+    @Test("a detach by another host fences the one that is not heard of, and says so")
+    func detachedElsewhere() throws {
+        let shared = SharedStore()
+        let first = try TestNode("a", shared)
+        let second = try TestNode("b", shared)
+        let volume = try first.make("prod", writes: [1])
+        _ = try first.plane.drain("prod")
+        try first.host.write(2, to: volume)
+        try first.plane.beat()
+        #expect(try failure { try second.plane.delete("prod", purge: false) }.kind == .conflict)
+        shared.clock.advance(nanoseconds: 200_000_000_000)
+        try second.plane.delete("prod", purge: false)
+        let head = try shared.head(of: volume)
+        #expect(head.state == .clean && head.isFence && head.uncleanTakeover != nil)
+        #expect(try failure { _ = try first.plane.drain("prod") }.kind != .storeAway)
+        #expect(
+            try failure {
+                _ = try first.host.commitAll(volume, reason: .drain, deadline: nil)
+            }.kind == .fenced)
+        _ = try second.plane.open("prod", force: false)
+        #expect(try second.content("prod") == [1])
+        let served = ServedVolume(volume)
+        #expect(second.host.status(served)?.uncleanTakeover == head.uncleanTakeover)
+    }
+
     @Test("a delete takes off what had the name before its volume", arguments: [true, false])
     func deletedSuccessor(purge: Bool) throws {
         let shared = SharedStore()
