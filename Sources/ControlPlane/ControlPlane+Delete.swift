@@ -14,10 +14,10 @@ public import Primitives
 
 extension ControlPlane {
     /// Drains, takes the export off this host with its local cache, and says `detached` in the
-    /// store. A volume that is open elsewhere, by a host that is not heard of, is closed by a fence,
-    /// which records that acknowledged writes may be missing. With `purge` its snapshots and its
-    /// volume go too, committed or not. A name that is gone already is success; one that never was
-    /// is `notFound`.
+    /// store. A volume that is open elsewhere, on a host that is not heard of, is closed by a
+    /// fence, which records that acknowledged writes may be missing. With `purge` its snapshots and
+    /// its volume go too, committed or not. A name that is gone already is success; one that never
+    /// was is `notFound`.
     public func delete(_ name: String, purge: Bool) throws(UserError) {
         let what = "cannot delete \(name.prefix(140))"
         let name = try validName(name, what)
