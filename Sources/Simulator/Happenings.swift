@@ -167,6 +167,8 @@ public enum Transition: String, CaseIterable, Sendable {
     case commitsDeleted = "commits-deleted"
     case collectionResumed = "collection-resumed"
     case collectionOvertaken = "collection-overtaken"
+    /// Everything that is old was given up, and the store looked at for what is left.
+    case storedAnew = "stored-anew"
 }
 
 /// How often each kind of something happened.

@@ -52,6 +52,8 @@ struct NameBook {
     var deletions = 0
     /// What each commit needs, as a fresh reader found out.
     var needs: [Token: Set<String>] = [:]
+    /// Bytes that volumes may have at the end, where that is looked at.
+    var fresh: [VolumeID: Int] = [:]
     /// Who needs which object.
     var needed: (moment: Moment, holders: [String: String])?
     /// When all that had landed was taken in.

@@ -95,6 +95,8 @@ final class Node {
 final class SimulatedHost {
     var volume: Volume<VolatileDirectory>
     let worker: VolumeWorker<VolatileDirectory, NodeStore>
+    /// Of what it packs.
+    var codec = Codec.raw
     var effects: [VolumeEffect<VolatileDirectory>] = []
     var events: [VolumeEvent<VolatileDirectory>] = []
     /// Payloads lent to the volume until its turn ends.

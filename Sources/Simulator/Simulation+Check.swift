@@ -153,11 +153,14 @@ extension Simulation {
         }
         try learnNames()
         for track in tracks where track.isOpen { try reopenCopy(of: track) }
-        for track in tracks where track.isOpen { try finish(track) }
+        let isWorn = chance(Self.wornRate)
+        if isWorn { try giveUpOld() }
+        for track in tracks where track.isOpen { try finish(track, isWorn: isWorn) }
         try collectAll()
+        if isWorn { try checkBytes() }
     }
 
-    private func finish(_ track: Track) throws(SimulationFailure) {
+    private func finish(_ track: Track, isWorn: Bool) throws(SimulationFailure) {
         try followChain(of: track)
         let owner = track.chain.owner ?? 0
         node = track.nodes[1 - owner]
@@ -166,6 +169,7 @@ extension Simulation {
         node.isStarted = true
         if node.host == nil { try bringUp(node.machine) }
         guard let host = node.host else { throw failure("nobody serves the volume at the end") }
+        if isWorn { try storeAnew(host) }
         try close(host)
         guard host.volume.report().journalSegments == 0 else {
             throw failure("a drained volume holds \(host.volume.report().journalSegments) segments")
@@ -177,6 +181,7 @@ extension Simulation {
         guard root.commit.token == track.chain.head.token else {
             throw failure("commit \(root.commit.sequence) is closed, and not the store's last")
         }
+        if isWorn { try noteFresh(root, codec: host.codec) }
         let history = node.history
         try checkStore(root, holds: history.acknowledged...history.count, of: history)
         guard let stamps = try readWholeDisk(sectors: deviceSectors) else {

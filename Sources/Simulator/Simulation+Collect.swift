@@ -280,7 +280,7 @@ extension Simulation {
         }
     }
 
-    private func isKept(_ key: String) throws(SimulationFailure) -> Bool {
+    func isKept(_ key: String) throws(SimulationFailure) -> Bool {
         let volume: VolumeID
         var pack: PackID?
         var place: CommitKey?

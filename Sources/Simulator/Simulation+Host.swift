@@ -196,6 +196,7 @@ extension Simulation {
         for cut in node.indexByCut.keys where cut > last { node.indexByCut[cut] = nil }
         noteOpened(opening, last: last)
         let host = SimulatedHost(volume: volume, worker: worker)
+        host.codec = settings.codec
         host.recoveredLast = last
         host.openedCut = root.cut
         host.isStoreFaulty = hasStoreFaults

@@ -283,7 +283,7 @@ extension Simulation {
     }
 
     /// The guest sends nothing more, and waits for what it sent.
-    private func quieten(_ node: Node) throws(SimulationFailure) {
+    func quieten(_ node: Node) throws(SimulationFailure) {
         let outer = self.node
         self.node = node
         node.isHeld = true

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: 2026 The Martlet authors
+//
+// What a store costs in the end: in a share of the runs an operator gives up all that is old, has
+// every volume stored again as one base, and collects. Then the store holds little more than fresh
+// copies of the volumes would take.
+
+import CleanCache
+import Committer
+import Documents
+import Formats
+import ObjectStore
+import Primitives
+import VolumeEngine
+import VolumeMap
+
+extension Simulation {
+    static let wornRate: UInt64 = 3_000
+
+    /// For each volume, beside a tenth of its blocks: commits, pages, the ends of packs; and for
+    /// each of its blocks, an entry of a map node and one of an index.
+    private static let volumeBytes = 4 << 10
+    private static let blockBytes = 96
+
+    /// Nothing but the volumes has a name any more.
+    func giveUpOld() throws(SimulationFailure) {
+        names.withdraw { _ in true }
+        names.tags = [:]
+        names.views = []
+        let keys = store.keys(prefix: RefKey.snapshotsPrefix) + store.keys(prefix: "refs/tags/")
+        for key in keys {
+            do throws(ObjectStoreError) { try store.delete([key]) } catch {
+                throw failure("\(key) cannot be deleted: \(error)")
+            }
+        }
+    }
+
+    /// The volume of this step is stored again, whole, while nobody writes.
+    func storeAnew(_ host: SimulatedHost) throws(SimulationFailure) {
+        try quieten(node)
+        node.isHeld = true
+        defer { node.isHeld = false }
+        let answer = try converse(with: host, of: node, isPatient: true) {
+            $0.requestCompaction($1)
+        }
+        guard case .committed = answer else {
+            throw failure("a volume is not stored again: \(answer as Any)")
+        }
+    }
+
+    /// Bytes of a fresh copy of a commit, with what is allowed beside it.
+    func noteFresh(_ root: Root, codec: Codec) throws(SimulationFailure) {
+        let fetcher = MapFetcher(
+            store: PeekStore(store.objects),
+            cache: CleanCache(capacityBytes: Limits.cacheBytesMin))
+        var seen: Set<Hash128> = []
+        var (bytes, blocks) = (0, 0)
+        for index in 0..<root.blockCount {
+            let found: CachedBlock?
+            do throws(FetchError) {
+                found = try fetcher.content(of: BlockIndex(index), in: root)
+            } catch { throw failure("block \(index) cannot be read at the end: \(error)") }
+            guard let content = found?.bytes else { continue }
+            blocks += 1
+            let hash = Frame.hash(ofBlock: content)
+            guard seen.insert(hash).inserted else { continue }
+            let grains = content.count / Limits.grainBytes
+            bytes +=
+                Frame.encode(
+                    content, mask: GrainMask(full: grains), hash: hash, grains: grains,
+                    codec: codec
+                ).count
+        }
+        tell("a fresh copy would have \(blocks) blocks in \(bytes) bytes")
+        names.fresh[root.commit.volume] =
+            bytes + bytes / 10 + Self.volumeBytes + blocks * Self.blockBytes
+    }
+
+    /// After the last collection: what other volumes need and what is never deleted is left out.
+    func checkBytes() throws(SimulationFailure) {
+        var others: Set<String> = []
+        for (holder, commit) in try roots() where names.fresh[commit.volume] == nil {
+            others.formUnion(try examine(commit, holder))
+        }
+        var bytes = 0
+        for key in store.keys(prefix: "packs/") + store.keys(prefix: "volumes/") {
+            if others.contains(key) { continue }
+            if try isKept(key) { continue }
+            bytes += store.byteCount(of: key) ?? 0
+        }
+        let allowed = names.fresh.values.reduce(0, +)
+        tell("\(bytes) bytes are left of all volumes, and \(allowed) allowed")
+        guard bytes <= allowed else {
+            throw failure(
+                "\(bytes) bytes are left of all volumes, fresh copies would have \(allowed)")
+        }
+        if !names.fresh.isEmpty { report.transitions.note(.storedAnew) }
+    }
+}
