@@ -11,6 +11,8 @@ JOBS ?=
 T ?= 60
 TARGET ?=
 E2E ?=
+# Cuts of power, over the three file systems.
+CUTS ?= 200
 SUITES ?=
 # First seed of a simulation, and how many; or for how many hours.
 SEED ?= 1
@@ -24,11 +26,12 @@ quiet_traps := SWIFT_BACKTRACE=enable=no
 
 # `make -j run`, or `make -j setup release`: nothing is built before what it needs is installed.
 ifneq ($(filter run setup,$(MAKECMDGOALS)),)
-build release test unit check format sim fuzz asan tsan bench counts allocations e2e powercut: | setup
+build release test unit check format sim fuzz asan tsan bench counts allocations e2e kills \
+	powercut: | setup
 endif
 
 .PHONY: build release run setup test unit check format sim fuzz asan tsan bench counts allocations e2e \
-	stores powercut hooks
+	stores kills powercut hooks
 
 build:
 	$(SWIFT) build $(job_flag)
@@ -109,5 +112,10 @@ e2e: release
 	Tests/e2e/run $(E2E)
 
 # Two hundred kills under load, then losses of the cache.
-powercut: release
+kills: release
 	Tests/e2e/run --kills 200 --seconds 300 kills cacheloss
+
+# The power goes under ext4, XFS and btrfs, on a disk that drops what was not synced.
+powercut: release
+	scripts/setup.sh --test
+	Tests/e2e/run --cuts $(CUTS) powercut

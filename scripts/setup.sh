@@ -31,7 +31,7 @@ build_packages=(gcc libc6-dev binutils libncurses6 make pkg-config git ca-certif
     liblz4-dev libzstd-dev libxxhash-dev zlib1g-dev curl e2fsprogs jq python3 libnbd-bin)
 test_packages=(nbdkit python3-libnbd fio qemu-utils strace valgrind util-linux procps shellcheck
     radosgw ceph-mon ceph-osd ceph-common haproxy python3-venv faketime postgresql sqlite3 iproute2
-    iptables xfsprogs btrfs-progs)
+    iptables xfsprogs btrfs-progs fuse3 libfuse3-dev)
 
 wanted=("${build_packages[@]}")
 [ "$with_tests" = no ] || wanted+=("${test_packages[@]}")

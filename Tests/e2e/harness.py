@@ -178,13 +178,13 @@ class Daemon:
     _names = 0
 
     def __init__(self, name=None, store=None, environment=None, config=None, machine_id=None,
-                 arguments=(), network=None):
+                 arguments=(), network=None, cache=None):
         Daemon._names += 1
         name = name or f"d{Daemon._names}"
         self.directory = os.path.join(os.getcwd(), name)
         os.makedirs(self.directory, exist_ok=True)
         self.store = store or f"{self.directory}/store"
-        self.cache = f"{self.directory}/cache"
+        self.cache = cache or f"{self.directory}/cache"
         self.nbd = f"{self.directory}/nbd.sock"
         self.api = f"{self.directory}/api.sock"
         self.log = f"{self.directory}/daemon.log"
@@ -195,6 +195,8 @@ class Daemon:
         self.arguments = list(arguments)
         # The path of a network namespace to live in; its sockets are files, and reached all the same.
         self.network = network
+        # Of the boot that it believes to live in; None: the machine's.
+        self.boot_id = None
         self.process = None
         self.starts = 0
         Daemon.all.append(self)
@@ -243,6 +245,8 @@ class Daemon:
             enter_network(self.network)
         if self.machine_id:
             pretend_machine(self.machine_id, self.directory)
+        if self.boot_id:
+            pretend_boot(self.boot_id, self.directory)
 
     def wait_ready(self, seconds=PATIENCE):
         def is_ready():
@@ -395,6 +399,18 @@ def pretend_machine(machine_id, directory):
         file = f"{source}/machine-id"
     with open(file, "w") as out:
         out.write(machine_id + "\n")
+    mount_over(source, target)
+
+
+def pretend_boot(boot_id, directory):
+    """In a child before exec: the id of another boot, by a mount that only it sees."""
+    with open(f"{directory}/boot-id", "w") as out:
+        out.write(boot_id + "\n")
+    mount_over(f"{directory}/boot-id", "/proc/sys/kernel/random/boot_id")
+
+
+def mount_over(source, target):
+    """In a child before exec: `source` in the place of `target`, for it alone."""
     new_namespace, bind, recursive, private = 0x00020000, 4096, 16384, 1 << 18
     if libc.unshare(new_namespace) != 0:
         os._exit(126)
