@@ -64,7 +64,7 @@ public final class HostFile: BlockFile {
     public func readIfCached(
         at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(HostIOError) -> Int? {
-        if refusesNoWait.load(ordering: .relaxed) { return nil }
+        if refusesNoWait.load(ordering: .relaxed) { return try read(at: offset, into: buffer) }
         var done = 0
         while done < buffer.count {
             let count = retryingInterrupts {
@@ -76,8 +76,10 @@ public final class HostFile: BlockFile {
                 switch errno {
                 case EAGAIN: return nil
                 case EOPNOTSUPP, ENOSYS, EINVAL:
+                    // tmpfs, overlayfs and FUSE do. Then this waits if it must: whoever got nil
+                    // and had the pages read would get it again, for ever.
                     refusesNoWait.store(true, ordering: .relaxed)
-                    return nil
+                    return try read(at: offset, into: buffer)
                 default: throw .fromErrno(.read, path)
                 }
             }

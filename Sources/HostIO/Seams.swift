@@ -44,7 +44,9 @@ public protocol BlockFile: AnyObject, Sendable {
     func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(HostIOError)
         -> Int
 
-    /// As `read`, but returns nil instead of waiting for the disk.
+    /// As `read`, but returns nil instead of waiting for the disk. After a `read` of the same bytes
+    /// it returns them, unless they are gone from memory again; where the file system cannot tell,
+    /// it waits.
     func readIfCached(
         at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(HostIOError) -> Int?

@@ -23,6 +23,25 @@ struct HostTests {
         }
     }
 
+    @Test(
+        "what is in memory is read without waiting where the file system cannot promise it, too",
+        .enabled(if: Requires.tools("/dev/shm")))
+    func cachedReadsOnTmpfs() throws {
+        // tmpfs takes no RWF_NOWAIT; nor do overlayfs and FUSE.
+        let scratch = try ScratchDirectory(below: "/dev/shm")
+        let file = try HostDirectory.open(path: scratch.path, create: false).create("file")
+        try file.write(at: 0, [UInt8](repeating: 9, count: 5_000_000))
+        for (offset, count) in [(0, 10_000), (4_500, 4096), (4_999_999, 512)] {
+            var buffer = [UInt8](repeating: 0, count: count)
+            let read = try buffer.withUnsafeMutableBytes {
+                try file.readIfCached(at: UInt64(offset), into: $0)
+            }
+            let expected = min(count, 5_000_000 - offset)
+            #expect(read == expected)
+            #expect(buffer[expected - 1] == 9)
+        }
+    }
+
     @Test("an error names the call, the path and the reason")
     func errorText() throws {
         let scratch = try ScratchDirectory()

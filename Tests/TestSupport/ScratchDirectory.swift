@@ -5,12 +5,13 @@
 
 import Foundation
 
-/// Owns a fresh directory below the system's temporary one.
+/// Owns a fresh directory, by default below the system's temporary one.
 public final class ScratchDirectory: Sendable {
     public let path: String
 
-    public init() throws {
-        let base = FileManager.default.temporaryDirectory
+    public init(below folder: String? = nil) throws {
+        let base =
+            folder.map { URL(fileURLWithPath: $0) } ?? FileManager.default.temporaryDirectory
         let url = base.appendingPathComponent("martlet-test-" + UUID().uuidString)
         try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
         path = url.path
