@@ -21,6 +21,8 @@ SYNC_MICROS = 300
 
 def build():
     """The program; skips where there is nothing to build or run it with."""
+    if os.getuid() != 0:
+        raise Skip("only root mounts")
     require("cc", "make", "pkg-config")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         raise Skip("no /dev/fuse that may be opened here")

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // What a file was before it was last synced, sector by sector. The newest content lies in the file
-// below; here are the older ones, each with the moment of the write that ended it. A sync forgets those
-// that ended before it began.
+// below; here are the older ones, each with the moment of the write that ended it. A sync forgets
+// those that ended before it began.
 
 #include "volatilefs.h"
 
@@ -27,8 +27,8 @@ static void make_room(struct node *node, size_t sectors) {
     node->sector_room = room;
 }
 
-// True if one more content between the first and the last must be remembered: there are few, or a sync
-// began since, which will forget those before it.
+// True if one more content between the first and the last must be remembered: there are few, or a
+// sync began since, which will forget those before it.
 static bool is_needed(size_t count, uint64_t last, const struct node *node) {
     return count < versions_max || last <= node->newest_sync;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The loss of power: one seed decides what of the unsynced state is on the disk. The limbo is left to
-// the next start, which clears it.
+// The loss of power: one seed decides what of the unsynced state is on the disk. The limbo is left
+// to the next start, which clears it.
 
 #include "volatilefs.h"
 
@@ -43,7 +43,9 @@ static void note_oldest(struct node *node, void *context) {
     uint64_t *oldest = context;
     for (size_t number = 0; number < node->sector_room; number++) {
         const struct sector *sector = &node->sectors[number];
-        if (sector->count && sector->versions[0].until < *oldest) *oldest = sector->versions[0].until;
+        if (sector->count && sector->versions[0].until < *oldest) {
+            *oldest = sector->versions[0].until;
+        }
     }
 }
 

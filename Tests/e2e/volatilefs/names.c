@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // Changes of names that no sync of their directory has made durable, oldest first. By the letter of
-// POSIX each name of each directory keeps any earlier state on its own, so a rename may leave both names
-// or none; under the rules in order, what landed is all that came before one moment. A directory that
-// was moved always has one name.
+// POSIX each name of each directory keeps any earlier state on its own, so a rename may leave both
+// names or none; under the rules in order, what landed is all that came before one moment. A
+// directory that was moved always has one name.
 
 #include "volatilefs.h"
 

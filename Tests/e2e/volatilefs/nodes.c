@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Files and directories by the number of their inode below. A node holds the inode open, so that its
-// number is not used again while anything unsynced is remembered of it.
+// Files and directories by the number of their inode below. A node holds the inode open, so that
+// its number is not used again while anything unsynced is remembered of it.
 
 #include "volatilefs.h"
 

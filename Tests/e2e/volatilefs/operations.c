@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// What the kernel asks of the file system. Every operation runs whole under the disk's lock, but for
-// syncs, which begin, wait as a disk does, and end. After a cut each answers EIO.
+// What the kernel asks of the file system. Every operation runs whole under the disk's lock, but
+// for syncs, which begin, wait as a disk does, and end. After a cut each answers EIO.
 
 #include "volatilefs.h"
 

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The process: mounts, serves, and does what standard input says, a line at a time, with a line for each
-// on standard output.
+// The process: mounts, serves, and does what standard input says, a line at a time, with a line for
+// each on standard output.
 //
 //   volatilefs BACKING MOUNTPOINT [WATCHED [SYNC_MICROS]]
 //
 //   cut SEED any|sync WAIT MILLIS [PID]   after WAIT operations more, at the first moment at which
-//         something watched is unsynced and, with `sync`, a sync of it is outstanding: kills PID and
-//         cuts. "cut KEY=VALUE…", or "missed" if that moment did not come within MILLIS.
+//         something watched is unsynced and, with `sync`, a sync of it is outstanding: kills PID
+//         and cuts. "cut KEY=VALUE…", or "missed" if that moment did not come within MILLIS.
 //   lie   from now on syncs change nothing
 //   count what is unsynced: "count KEY=VALUE…"
 //
-// WATCHED is an ending of names: files that have it are counted apart. The end of input ends it all.
+// WATCHED is an ending of names: files that have it are counted apart. The end of input ends it
+// all.
 
 #include "volatilefs.h"
 

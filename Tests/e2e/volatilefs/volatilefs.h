@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// A disk that loses power, as a file system: files and directories of a folder, of which a cut takes
-// back what was not synced. The folder holds what running programs see; memory holds what each unsynced
-// sector, size and name was before, and at the cut a seed decides which of those come back. The one thing
-// to know: all of it is one state behind one lock, and a cut happens between two operations.
+// A disk that loses power, as a file system: files and directories of a folder, of which a cut
+// takes back what was not synced. The folder holds what running programs see; memory holds what
+// each unsynced sector, size and name was before, and at the cut a seed decides which of those come
+// back. The one thing to know: all of it is one state behind one lock, and a cut happens between
+// two operations.
 //
 //   BACKING/tree    what the mount shows
 //   BACKING/limbo   what has lost a name and may get it back, under its inode's number
