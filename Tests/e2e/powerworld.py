@@ -29,11 +29,12 @@ BUSY = {
     "MARTLET_COMMIT_MAX_JOURNAL_MB": "12", "MARTLET_COMMIT_MAX_AGE_SECS": "1",
     "MARTLET_COMMIT_TARGET_PACK_MB": "2"}
 
-# How each is made, and looked at when it was mounted and its log replayed.
+# How each is made, and looked at when it was mounted and its log replayed. It is not mounted then:
+# without --force btrfs asks all loop devices of the machine, also those that others pull away.
 FILE_SYSTEMS = {
     "ext4": (["mkfs.ext4", "-q", "-F"], ["e2fsck", "-fn"]),
     "xfs": (["mkfs.xfs", "-q", "-f"], ["xfs_repair", "-n"]),
-    "btrfs": (["mkfs.btrfs", "-q", "-f"], ["btrfs", "check", "--readonly"]),
+    "btrfs": (["mkfs.btrfs", "-q", "-f"], ["btrfs", "check", "--readonly", "--force"]),
 }
 
 
