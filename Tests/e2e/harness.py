@@ -411,12 +411,18 @@ def pretend_boot(boot_id, directory):
 
 def mount_over(source, target):
     """In a child before exec: `source` in the place of `target`, for it alone."""
-    new_namespace, bind, recursive, private = 0x00020000, 4096, 16384, 1 << 18
-    if libc.unshare(new_namespace) != 0:
+    bind = 4096
+    if not keep_mounts_apart() or libc.mount(
+            source.encode(), target.encode(), None, bind, None) != 0:
         os._exit(126)
-    libc.mount(b"none", b"/", None, recursive | private, None)
-    if libc.mount(source.encode(), target.encode(), None, bind, None) != 0:
-        os._exit(126)
+
+
+def keep_mounts_apart():
+    """What this process and its children mount from now on nobody else sees, and it goes with them.
+    False if that is not allowed."""
+    new_namespace, recursive, private = 0x00020000, 16384, 1 << 18
+    return (libc.unshare(new_namespace) == 0
+            and libc.mount(b"none", b"/", None, recursive | private, None) == 0)
 
 
 def enter_network(path):

@@ -97,7 +97,15 @@ class FlushedDisk(Disk):
                       if found[at:at + SECTOR] != expected[at:at + SECTOR])
             raise Failure(f"{self.name}: sector {at // SECTOR} holds {describe(found, at)}, and "
                           f"flushed was {describe(self.durable, at)}")
-        # What was read once stays.
+        self._keep(found)
+
+    def verify_after_kill(self, found):
+        """All that was answered is there, flushed or not."""
+        super().verify(found)
+        self._keep(found)
+
+    def _keep(self, found):
+        """What was read once stays, whatever comes."""
         self.durable[:] = self.content[:] = found
         self.loose, self.covered = [], {}
         self.in_flight.clear()
@@ -117,7 +125,7 @@ class PowerWorld:
         self.mount_point = f"{os.getcwd()}/{os.path.basename(disk.path)}-mnt"
         self.raw = FlushedDisk("raw", RAW_SIZE)
         self.judges = [Files(seed), *(Rows(mode) for mode in MODES), Noise(seed)] if kind else []
-        self.cuts, self.recovery_cuts = [], []
+        self.cuts, self.recovery_cuts, self.kills = [], [], 0
         self._start_daemon()
         self.daemon.create("raw", self.raw.size)
         if kind:
@@ -142,6 +150,8 @@ class PowerWorld:
         if self.disk.process is None:
             self._boot()
         self._verify_raw()
+        if self.random.random() < 0.3:
+            self._kill_daemon()
         if not self.kind:
             counts = self._load()
         else:
@@ -166,9 +176,8 @@ class PowerWorld:
             self._start_daemon(wait=False)
             counts = {}
             if cuts_again:
-                # A sync that is held lets little else happen.
                 kind = self.random.choice(("any", "sync"))
-                self._ask_cut(kind, self.random.randrange(4 if kind == "sync" else 150), millis=1000)
+                self._ask_cut(kind, self.random.randrange(150), millis=1000)
                 counts = self.disk.cut_counts(harness.PATIENCE)
             if not counts:
                 break
@@ -177,6 +186,26 @@ class PowerWorld:
         self.daemon.wait_ready()
         with open(f"{self.daemon.cache}/segments/boot") as file:
             equal(file.read(), self.daemon.boot_id.replace("-", ""), "the boot that it believes to live in")
+
+    def _kill_daemon(self):
+        """The daemon alone dies under load and starts in the same boot. What it then serves is durable,
+        though no flush said so."""
+        swarm = self._swarm()
+        end = time.monotonic() + self.random.uniform(0.05, 0.5)
+
+        def is_cut_off():
+            if time.monotonic() >= end:
+                self.daemon.kill()
+            return self.daemon.process is None
+
+        swarm.run(lambda: False, is_cut_off)
+        self.daemon.start()
+        self.raw.verify_after_kill(nbdclient.read_all(self.daemon.nbd, "raw"))
+        self.kills += 1
+
+    def _swarm(self):
+        return Swarm(self.daemon.nbd, [self.raw], self.random, connections=2, depth=8,
+                     largest=128 * KIB, fua_share=0.05)
 
     def _power_off(self):
         """The daemon was killed by the cut; the disk is taken away from under it."""
@@ -193,8 +222,7 @@ class PowerWorld:
         """Writes on the raw volume until the power is gone; what the cut found."""
         # Half of them with a flush outstanding, whatever else.
         kind = "sync" if len(self.cuts) % 2 == 0 else "any"
-        swarm = Swarm(self.daemon.nbd, [self.raw], self.random, connections=2, depth=8,
-                      largest=128 * KIB, fua_share=0.05)
+        swarm = self._swarm()
         begin = time.monotonic() + self.random.uniform(0.05, 1.5)
         found = {}
 

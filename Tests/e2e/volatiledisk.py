@@ -6,6 +6,7 @@
 # step, so nothing is answered after the power is gone.
 
 import contextlib
+import functools
 import os
 import select
 import subprocess
@@ -32,11 +33,20 @@ def build():
     return f"{SOURCE}/.build/volatilefs"
 
 
+@functools.cache
+def require_own_mounts():
+    """A daemon of another test that has its mounts apart would have copies of ours, and keep them from
+    ending when we do."""
+    if not harness.keep_mounts_apart():
+        raise Skip("no mount namespace of one's own")
+
+
 class VolatileDisk:
     """A folder that is mounted, cut, and mounted again."""
 
     def __init__(self, name):
         self.program = build()
+        require_own_mounts()
         self.backing = f"{os.getcwd()}/{name}.disk"
         self.path = f"{os.getcwd()}/{name}"
         os.makedirs(self.path)

@@ -52,20 +52,30 @@ static bool is_time(bool wants_sync, uint64_t operation) {
            (!wants_sync || disk.watched_syncs > 0);
 }
 
-// Under the lock.
-static void wait_and_cut(uint64_t seed, bool wants_sync, uint64_t wait, unsigned millis, int pid) {
+static struct timespec moment_in(uint64_t micros) {
     struct timespec when;
     clock_gettime(CLOCK_MONOTONIC, &when);
-    when.tv_sec += millis / 1000;
-    when.tv_nsec += (long)(millis % 1000) * 1000000;
-    when.tv_sec += when.tv_nsec / 1000000000;
+    when.tv_nsec += (long)(micros % 1000000) * 1000;
+    when.tv_sec += (time_t)(micros / 1000000) + when.tv_nsec / 1000000000;
     when.tv_nsec %= 1000000000;
+    return when;
+}
+
+// Under the lock.
+static void wait_and_cut(uint64_t seed, bool wants_sync, uint64_t wait, unsigned millis, int pid) {
+    struct timespec when = moment_in(1000 * (uint64_t)millis);
     uint64_t operation = disk.operations + wait;
     int waited = 0;
     while (!is_time(wants_sync, operation) && waited == 0) {
-        // Those that begin from now on are held until the cut.
-        disk.holds_syncs = wants_sync;
+        // A sync that begins from then on is held until the cut.
+        disk.holds_syncs = wants_sync && disk.operations >= operation;
         waited = pthread_cond_timedwait(&disk.changed, &disk.lock, &when);
+    }
+    if (wants_sync && is_time(wants_sync, operation)) {
+        // Others go on for a moment while it is outstanding.
+        disk.holds_syncs = true;
+        when = moment_in(chance_below(&disk.chance, 4000));
+        while (pthread_cond_timedwait(&disk.changed, &disk.lock, &when) == 0) continue;
     }
     disk.holds_syncs = false;
     struct tally tally;
