@@ -74,7 +74,8 @@ def cut_volume(kind, count, has_store, place):
         files, *databases = world.judges[:3]
         return (
             f"{len(world.cuts)} cuts and {len(world.recovery_cuts)} more in recoveries, "
-            f"{world.kills} kills between, {files.checked} files, {sum(each.checked for each in databases)} transactions and "
+            f"{world.kills} kills between, {files.checked} files, "
+            f"{sum(each.checked for each in databases)} transactions and "
             f"{world.raw.checked} raw sectors looked at, none lost, none corrupt")
 
 
