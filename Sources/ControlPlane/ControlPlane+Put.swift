@@ -153,8 +153,8 @@ extension ControlPlane {
         throw UserError(
             .conflict, what: what, why: "an image is being imported under this name",
             remedy:
-                "wait for martlet import or bless, repeat it if it was broken off, or give it up "
-                + "with martlet gc --abandon \(ref.volume)")
+                "wait for martlet import, bless, copy or diff apply, repeat it if it was broken "
+                + "off, or give it up with martlet gc --abandon \(ref.volume)")
     }
 
     private func isRecorded(_ source: ForkSource, in ref: ExportRef) -> Bool {

@@ -111,6 +111,20 @@ struct CommandLineTests {
         #expect(await Martlet.run([word, "--anything"]) == 2)
     }
 
+    @Test("copy takes two stores and names; a new export of a diff takes a store and no force")
+    func copies() async throws {
+        let copy = try CopyCommand.parse(["--snapshots", "file:///a", "b.toml", "prod", "base:x"])
+        #expect(copy.snapshots && copy.source == "file:///a" && copy.destination == "b.toml")
+        #expect(copy.names == ["prod", "base:x"])
+        #expect(await Martlet.run(["copy", "file:///a", "file:///b"]) == 2)
+        #expect(await Martlet.run(["copy", "--threads", "0", "file:///a", "file:///b", "x"]) == 2)
+        let diff = try DiffApplyCommand.parse(
+            ["-", "export:new", "--base", "prod@7", "--store", "file:///a"])
+        #expect(diff.target == "export:new" && diff.settings.store == "file:///a")
+        #expect(await Martlet.run(["diff", "apply", "-", "export:new", "--force"]) == 2)
+        #expect(await Martlet.run(["diff", "apply", "-", "new", "--store", "file:///a"]) == 2)
+    }
+
     @Test("diff takes its names, formats and refusals")
     func diff() async throws {
         let made = try DiffCreateCommand.parse(["-", "work", "--base", "base"])

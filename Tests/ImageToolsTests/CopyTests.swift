@@ -267,6 +267,35 @@ struct CopyTests {
         expectBytes(try rig.content("prod"), states[2])
     }
 
+    @Test("a base that was replaced becomes the next version of its copy, at the price of the news")
+    func replacedBase() throws {
+        let rig = try CopyRig()
+        try rig.from.bless(rig.from.raw(Self.bytes))
+        try rig.copy("base:debian")
+        let state = changed(Self.bytes, 60, blocks: [5, 70])
+        try rig.from.bless(rig.from.raw(state), replaces: true)
+        let report = try rig.copy("debian")
+        #expect(report.items.map(\.name) == ["base debian"])
+        #expect(report.items.map(\.blocks) == [2])
+        expectBytes(try rig.content("base:debian"), state)
+        #expect(try rig.onto.base()?.number == 2)
+        try rig.expectWhole()
+    }
+
+    @Test("what its last copy was of is gone in the source: all is read, and only the news stored")
+    func originalIsGone() throws {
+        let rig = try CopyRig()
+        let first = try rig.disk(Self.bytes)
+        try rig.copy("prod", snapshots: false)
+        let state = changed(Self.bytes, 70, blocks: [8])
+        _ = try rig.write(state, behind: first)
+        try rig.from.store.delete([first.key.key])
+        let report = try rig.copy("prod", snapshots: false)
+        #expect(report.items.map(\.blocks) == [1])
+        expectBytes(try rig.content("prod"), state)
+        try rig.expectWhole()
+    }
+
     /// Copies until the first progress behind some packs.
     private func breakOff(_ rig: CopyRig) {
         var calls = 0

@@ -15,6 +15,9 @@ struct CopyTarget<Store: ObjectStore> {
     let refs: RefStore<Store>
     /// By the token of what they are copies of.
     private(set) var copies: [Token: Commit] = [:]
+    /// What a disk's name means, by its title: worth comparing with, whatever the source's name
+    /// meant when it was copied.
+    private(set) var named: [String: Commit] = [:]
 
     init(refs: RefStore<Store>) { self.refs = refs }
 
@@ -58,7 +61,10 @@ struct CopyTarget<Store: ObjectStore> {
         guard let current: ExportRef = try refs.newest(.export(disk.name)) else { return }
         guard current.state != .deleted else { return try checkNumbers(disk, current) }
         let first = try checkUntouched(current)
-        if let first, let copied = first.copied { copies[copied.token] = first }
+        if let first, let copied = first.copied {
+            copies[copied.token] = first
+            named[disk.title] = first
+        }
     }
 
     /// The copy that an export means; nil if it was purged. Fails with `conflict` if it is no copy,
@@ -101,6 +107,7 @@ struct CopyTarget<Store: ObjectStore> {
         let commit = try Pinner(refs: refs).read(current.commit).commit
         if let copied = commit.copied {
             copies[copied.token] = commit
+            named[disk.title] = commit
         } else if commit.digest == last.digest, commit.size == last.size,
             commit.blockBytes == last.blockBytes
         {

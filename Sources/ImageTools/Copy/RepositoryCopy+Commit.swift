@@ -50,19 +50,18 @@ extension RepositoryCopy {
         }
     }
 
-    /// The nearest older commit of the same name that both have, or what the disk was forked from;
-    /// else any copy of the name.
+    /// The nearest older commit of the same name that both have, or what the name means in the
+    /// destination, or what the disk was forked from; where none of them is left in the source, a
+    /// copy of one.
     private func parent(
         of original: Commit, _ disk: CopyDisk
     ) throws(UserError) -> CopyParent? {
         var candidates = disk.commits.filter { $0.sequence < original.sequence }
         candidates += there.copies.values.compactMap(\.copied)
             .filter { $0.volume == original.volume && $0.sequence < original.sequence }
-            .map {
-                CommitPointer(
-                    volume: $0.volume, sequence: $0.sequence, token: $0.token, labelSeconds: 0)
-            }
+            .map(Self.pointer)
         candidates.sort { $0.sequence > $1.sequence }
+        if let copied = there.named[disk.title]?.copied { candidates.append(Self.pointer(copied)) }
         if let origin = disk.origin { candidates.append(origin) }
         var spare: Commit?
         for pointer in candidates {
@@ -76,6 +75,11 @@ extension RepositoryCopy {
             return CopyParent(copy: copy, original: older)
         }
         return spare.map { CopyParent(copy: $0, original: nil) }
+    }
+
+    private static func pointer(_ copied: CopiedCommit) -> CommitPointer {
+        CommitPointer(
+            volume: copied.volume, sequence: copied.sequence, token: copied.token, labelSeconds: 0)
     }
 
     // MARK: Blocks

@@ -110,7 +110,7 @@ public final class RepositoryCopy<
     }
 
     private func copy(_ disk: CopyDisk) throws(UserError) {
-        var work: ExportRef?
+        var hasGrown = false
         for pointer in disk.commits {
             let isLast = pointer.token == disk.last.token
             if let found = there.copies[pointer.token] {
@@ -122,9 +122,9 @@ public final class RepositoryCopy<
             try name(commit, pointer, of: disk, isLast: isLast, item: item)
             // Its names keep the volume from here on.
             try free(ref)
-            work = ref
+            hasGrown = true
         }
-        if work == nil { try freeLeftover(of: disk) }
+        if !hasGrown { try freeLeftover(of: disk) }
         for tag in disk.tags { try copy(tag) }
     }
 
