@@ -37,8 +37,9 @@ private func haggle(_ bytes: [UInt8], cut: Int) {
         var action = haggling.next()
         while action != .wait {
             switch action {
-            case .resolve(let name, _):
-                haggling.answer(name.utf8.count % 3 == 0 ? .notFound : .found(offer(name)))
+            case .resolve(let name, let purpose):
+                haggling.answer(
+                    name.utf8.count % 3 == 0 ? .notFound : .found(offer(name, for: purpose)))
             case .list: haggling.answer(list: [("a", ""), ("b", "c")])
             case .begin, .close, .drop: return
             case .wait: break
@@ -50,9 +51,18 @@ private func haggle(_ bytes: [UInt8], cut: Int) {
     }
 }
 
-private func offer(_ name: String) -> ExportOffer {
-    ExportOffer(name: name, description: "d", geometry: FuzzDevice.shape)
+private func offer(_ name: String, for purpose: ExportPurpose) -> ExportOffer {
+    var offer = ExportOffer(name: name, description: "d", geometry: FuzzDevice.shape)
+    switch purpose {
+    case .describe: break
+    case .contexts: offer.bitmaps = ["5", "41"]
+    case .attach(let bitmaps): offer.changes = bitmaps.map { _ in changes }
+    }
+    return offer
 }
+
+private let changes = ChangeMap(
+    size: FuzzDevice.shape.size, ranges: [0..<512, 4096..<8192, 65_536..<65_537])
 
 // MARK: Session
 
@@ -96,10 +106,13 @@ private struct FuzzSession: ~Copyable {
         require(clinux_socket_pair(&pair) == 0, "a socket pair can be made")
         let agreement = Agreement(
             name: "x", structured: mode & 4 != 0, allocationContext: mode & 8 != 0)
+        // Bitmaps alone, beside the allocation, or none.
+        let bitmaps = mode & 128 != 0 ? ["5", "41"] : []
         let leftover = mode & 16 != 0 ? Array(bytes.prefix(1000)) : []
         sessions.adopt(
             NegotiatedConnection(
-                descriptor: pair[0], agreement: agreement, offer: offer("x"),
+                descriptor: pair[0], agreement: agreement,
+                offer: offer("x", for: .attach(bitmaps: bitmaps)),
                 placement: ExportPlacement(shard: 0, device: 0), leftover: leftover),
             devices: devices)
         var sent = leftover.count

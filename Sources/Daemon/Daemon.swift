@@ -132,7 +132,9 @@ public final class Daemon: Sendable {
             }
         }
         guard !addresses.isEmpty else { return nil }
-        let resolver = ExportDirectory(control: control, host: host, hands: hands)
+        let resolver = ExportDirectory(
+            control: control, host: host, hands: hands,
+            changes: ChangeDirectory(parts: host.parts))
         do throws(NBDServerError) {
             return try NegotiationLoop(
                 addresses: addresses, resolver: resolver, clock: host.parts.clock,

@@ -20,6 +20,7 @@ struct ExportDirectory: ExportResolver {
     let control: DaemonControl
     let host: ShardHost
     let hands: Hands
+    let changes: ChangeDirectory
 
     func resolve(
         _ name: String, for purpose: ExportPurpose,
@@ -29,7 +30,8 @@ struct ExportDirectory: ExportResolver {
             do throws(UserError) {
                 switch purpose {
                 case .describe: reply(try describe(name))
-                case .attach: reply(try attach(name))
+                case .contexts: reply(try contexts(name))
+                case .attach(let bitmaps): reply(try attach(name, bitmaps))
                 }
             } catch {
                 reply(Self.answer(to: error))
@@ -52,7 +54,7 @@ struct ExportDirectory: ExportResolver {
 
     /// An export's facts, without claiming it. Views are attached: they claim nothing.
     private func describe(_ name: String) throws(UserError) -> ExportAnswer {
-        guard ExportName.isValid(name) else { return try attach(name) }
+        guard ExportName.isValid(name) else { return try attach(name, []) }
         let info = try control.info(name)
         guard info.state == .live else { throw notServed(name, "it is \(info.state.rawValue)") }
         try requireTransport(info)
@@ -64,7 +66,27 @@ struct ExportDirectory: ExportResolver {
             ExportPlacement(shard: 0, device: 0))
     }
 
-    private func attach(_ name: String) throws(UserError) -> ExportAnswer {
+    /// The snapshots since which changes can be told: the older ones of the same name, for a view
+    /// `NAME@SEQ`. What can be written changes while it is told.
+    private func contexts(_ name: String) throws(UserError) -> ExportAnswer {
+        guard let export = Self.export(ofView: name) else { return try describe(name) }
+        let attachment = try control.attach(name)
+        guard case .found(var offer, let placement) = try attach(name, []),
+            let sequence = attachment.served.snapshot
+        else { return try describe(name) }
+        offer.bitmaps = try control.snapshots(export).map(\.sequence).filter { $0 < sequence }
+            .sorted().map { "\($0)" }
+        return .found(offer, placement)
+    }
+
+    /// Nil for every other name.
+    private static func export(ofView name: String) -> String? {
+        let parts = name.split(separator: "@", omittingEmptySubsequences: false)
+        guard parts.count == 2, ExportName.isValid(String(parts[0])) else { return nil }
+        return String(parts[0])
+    }
+
+    private func attach(_ name: String, _ bitmaps: [String]) throws(UserError) -> ExportAnswer {
         if ExportName.isValid(name) { try requireTransport(try control.info(name)) }
         let attachment = try control.attach(name)
         guard let location = host.location(attachment.served),
@@ -76,10 +98,18 @@ struct ExportDirectory: ExportResolver {
         let isReadOnly = attachment.isReadOnly || attachment.served.snapshot != nil
         let geometry = DeviceGeometry(
             size: report.volume.size, blockBytes: attachment.blockBytes, isReadOnly: isReadOnly)
+        var offer = ExportOffer(
+            name: name, description: Self.description(of: attachment.served.volume),
+            geometry: geometry)
+        if let export = Self.export(ofView: name), let sequence = attachment.served.snapshot {
+            for bitmap in bitmaps {
+                offer.changes.append(
+                    try changes.changes(
+                        of: export, sequence, volume: attachment.served.volume, since: bitmap))
+            }
+        }
         return .found(
-            ExportOffer(
-                name: name, description: Self.description(of: attachment.served.volume),
-                geometry: geometry),
+            offer,
             ExportPlacement(
                 shard: location.shard, device: location.place.slot,
                 generation: location.place.generation))

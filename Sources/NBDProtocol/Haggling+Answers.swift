@@ -18,8 +18,8 @@ extension Haggling {
         case .exportName(let name): answerExportName(name, verdict)
         case .describe(let option, let name, let wanted):
             answerDescribe(option, name, wanted, verdict)
-        case .metaContext(let option, let name, let matches):
-            answerMetaContext(option, name, matches, verdict)
+        case .metaContext(let option, let name, let queries):
+            answerMetaContext(option, name, queries, verdict)
         }
     }
 
@@ -41,7 +41,7 @@ extension Haggling {
 
     /// EXPORT_NAME has no way to say no but to hang up.
     private mutating func answerExportName(_ name: String, _ verdict: ExportVerdict) {
-        guard case .found(let offer) = verdict else {
+        guard case .found(let offer) = verdict, tells(offer, of: name) else {
             state = .ended(.drop)
             return
         }
@@ -53,17 +53,26 @@ extension Haggling {
     }
 
     private mutating func begin(_ name: String) {
+        let chosen = contexts(of: name)
         state = .ended(
             .begin(
                 Agreement(
-                    name: name, structured: structured,
-                    allocationContext: contextName == name)))
+                    name: name, structured: structured, allocationContext: chosen.allocation,
+                    bitmaps: chosen.bitmaps)))
+    }
+
+    /// Whoever chose a bitmap waits for it in every answer.
+    private func tells(_ offer: ExportOffer, of name: String) -> Bool {
+        offer.changes.count == contexts(of: name).bitmaps.count
     }
 
     private mutating func answerDescribe(
         _ option: NBDOption, _ name: String, _ wanted: [UInt16], _ verdict: ExportVerdict
     ) {
         guard let offer = found(option, verdict) else { return }
+        guard option != .go || tells(offer, of: name) else {
+            return reply(option.rawValue, .policy, "what changed is not known")
+        }
         replyHeader(option.rawValue, .info, length: 12)
         output.append(big: NBDInfo.export.rawValue)
         output.append(big: offer.geometry.size.rawValue)
@@ -85,17 +94,30 @@ extension Haggling {
     }
 
     private mutating func answerMetaContext(
-        _ option: NBDOption, _ name: String, _ matches: Bool, _ verdict: ExportVerdict
+        _ option: NBDOption, _ name: String, _ queries: ContextQueries, _ verdict: ExportVerdict
     ) {
-        guard found(option, verdict) != nil else { return }
-        if matches {
-            let context = Array(MetaContext.allocation.utf8)
-            replyHeader(option.rawValue, .metaContext, length: 4 + context.count)
-            output.append(big: MetaContext.allocationID)
-            output.append(contentsOf: context)
-            if option == .setMetaContext { contextName = name }
+        guard let offer = found(option, verdict) else { return }
+        var bitmaps =
+            queries.allBitmaps ? offer.bitmaps : queries.bitmaps.filter(offer.bitmaps.contains)
+        if option == .setMetaContext {
+            bitmaps = Array(bitmaps.prefix(MetaContext.bitmapsMax))
+            contexts = ChosenContexts(
+                name: name, allocation: queries.allocation, bitmaps: bitmaps)
+        }
+        if queries.allocation {
+            replyContext(option, MetaContext.allocationID, MetaContext.allocation)
+        }
+        for (index, bitmap) in bitmaps.prefix(Haggling.listedMax).enumerated() {
+            replyContext(option, MetaContext.bitmapID(index), MetaContext.bitmapPrefix + bitmap)
         }
         reply(option.rawValue, .acknowledge)
+    }
+
+    private mutating func replyContext(_ option: NBDOption, _ number: UInt32, _ name: String) {
+        let name = bounded(name)
+        replyHeader(option.rawValue, .metaContext, length: 4 + name.count)
+        output.append(big: number)
+        output.append(contentsOf: name)
     }
 
     /// The offer, or nil after the refusal was written.

@@ -19,12 +19,27 @@ public struct ExportOffer: Sendable, Equatable {
     public var name: String
     public var description: String
     public var geometry: DeviceGeometry
+    /// Snapshots since which it can tell changes, where that was asked.
+    public var bitmaps: [String] = []
+    /// The changes since those that the client chose, in their order.
+    public var changes: [ChangeMap] = []
 
     public init(name: String, description: String, geometry: DeviceGeometry) {
         self.name = name
         self.description = description
         self.geometry = geometry
     }
+}
+
+/// Why an export is looked up.
+public enum ExportPurpose: Sendable, Equatable {
+    /// To tell of it.
+    case describe
+    /// To tell since which snapshots it can tell changes, too.
+    case contexts
+    /// To use it: the connection follows, unless the client goes away meanwhile. `bitmaps` are
+    /// those that the client chose of what `contexts` told.
+    case attach(bitmaps: [String])
 }
 
 /// The registry's answer to a name.
@@ -44,11 +59,16 @@ public struct Agreement: Sendable, Equatable {
     public var structured: Bool
     /// The client has chosen `base:allocation` for this export.
     public var allocationContext: Bool
+    /// The snapshots since which it wants to know changes.
+    public var bitmaps: [String]
 
-    public init(name: String, structured: Bool, allocationContext: Bool) {
+    public init(
+        name: String, structured: Bool, allocationContext: Bool, bitmaps: [String] = []
+    ) {
         self.name = name
         self.structured = structured
         self.allocationContext = allocationContext
+        self.bitmaps = bitmaps
     }
 }
 
@@ -56,8 +76,8 @@ public struct Agreement: Sendable, Equatable {
 public enum HaggleAction: Sendable, Equatable {
     /// Send the output, read more, or wait for the registry.
     case wait
-    /// Look an export up, and `answer`. `attach`: the client is about to use it.
-    case resolve(name: String, attach: Bool)
+    /// Look an export up, and `answer`.
+    case resolve(name: String, for: ExportPurpose)
     /// List all exports, and `answer`.
     case list
     /// Send the output; what `takeLeftover` answers is already transmission.
@@ -94,7 +114,22 @@ public struct Haggling: Sendable {
         case list
         case exportName(name: String)
         case describe(option: NBDOption, name: String, wanted: [UInt16])
-        case metaContext(option: NBDOption, name: String, matches: Bool)
+        case metaContext(option: NBDOption, name: String, ContextQueries)
+    }
+
+    /// What a client asks for of an export's contexts.
+    struct ContextQueries: Sendable {
+        var allocation = false
+        /// Every bitmap that there is.
+        var allBitmaps = false
+        var bitmaps: [String] = []
+    }
+
+    /// What a client has chosen of them.
+    struct ChosenContexts: Sendable {
+        let name: String
+        let allocation: Bool
+        let bitmaps: [String]
     }
 
     var state = State.clientFlags
@@ -104,8 +139,8 @@ public struct Haggling: Sendable {
     var noZeroes = false
     private var isFixed = false
     var structured = false
-    /// The export for which the client has chosen `base:allocation`.
-    var contextName: String?
+    /// The last SET_META_CONTEXT that came to something.
+    var contexts: ChosenContexts?
 
     /// Starts with the greeting in the output.
     public init() {
@@ -216,7 +251,8 @@ public struct Haggling: Sendable {
             guard data.count <= Haggling.stringBytesMax, let name = String(validating: data[...])
             else { return end(.drop) }
             state = .asking(.exportName(name: name))
-            return .resolve(name: name, attach: true)
+            return .resolve(
+                name: name, for: .attach(bitmaps: contexts(of: name).bitmaps))
         case .abort:
             reply(option.rawValue, .acknowledge)
             return end(.close)
@@ -252,31 +288,54 @@ public struct Haggling: Sendable {
             if !wanted.contains(kind) { wanted.append(kind) }
         }
         state = .asking(.describe(option: option, name: name, wanted: wanted))
-        return .resolve(name: name, attach: option == .go)
+        return .resolve(
+            name: name,
+            for: option == .go ? .attach(bitmaps: contexts(of: name).bitmaps) : .describe)
     }
 
     private mutating func metaContext(_ option: NBDOption, _ data: [UInt8]) -> HaggleAction? {
         // Whatever comes of it, a new SET replaces what was chosen before.
-        if option == .setMetaContext { contextName = nil }
+        if option == .setMetaContext { contexts = nil }
         guard structured else { return refuse(option, "needs STRUCTURED_REPLY first") }
         var reader = OptionReader(data)
         guard let name = reader.string(), let count = reader.number32() else {
             return refuse(option, "malformed export name or query count")
         }
+        let lists = option == .listMetaContext
         // Without queries LIST means all contexts, SET means none.
-        var matches = count == 0 && option == .listMetaContext
+        var queries = ContextQueries()
+        if count == 0, lists { queries = ContextQueries(allocation: true, allBitmaps: true) }
         var seen: UInt32 = 0
         while seen < count {
             guard let query = reader.string() else {
                 return refuse(option, "malformed query")
             }
-            if query == MetaContext.allocation { matches = true }
-            if query == "base:" && option == .listMetaContext { matches = true }
+            queries.add(query, lists: lists)
             seen += 1
         }
         guard reader.left == 0 else { return refuse(option, "data after the last query") }
-        state = .asking(.metaContext(option: option, name: name, matches: matches))
-        return .resolve(name: name, attach: false)
+        state = .asking(.metaContext(option: option, name: name, queries))
+        return .resolve(name: name, for: .contexts)
+    }
+
+    /// The contexts that count for an export.
+    func contexts(of name: String) -> ChosenContexts {
+        if let contexts, contexts.name == name { return contexts }
+        return ChosenContexts(name: name, allocation: false, bitmaps: [])
+    }
+}
+
+extension Haggling.ContextQueries {
+    mutating func add(_ query: String, lists: Bool) {
+        switch query {
+        case MetaContext.allocation: allocation = true
+        case "base:" where lists: allocation = true
+        case "qemu:" where lists, MetaContext.bitmapPrefix where lists: allBitmaps = true
+        default:
+            guard query.hasPrefix(MetaContext.bitmapPrefix) else { return }
+            let name = String(query.dropFirst(MetaContext.bitmapPrefix.count))
+            if !bitmaps.contains(name) { bitmaps.append(name) }
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 //
 // Once structured replies are negotiated READ and BLOCK_STATUS are answered by chunks, errors
 // included; every other command keeps the simple reply, as the protocol allows. Each of ours is one
-// chunk: DF is honoured by never fragmenting.
+// chunk, so that DF is honoured by never fragmenting; BLOCK_STATUS has one for each context.
 
 public import BlockDevice
 import Primitives
@@ -42,10 +42,11 @@ public enum Reply {
 
     @inline(__always)
     private static func chunk(
-        into bytes: UnsafeMutableRawPointer, _ kind: NBDChunk, cookie: UInt64, length: UInt32
+        into bytes: UnsafeMutableRawPointer, _ kind: NBDChunk, cookie: UInt64, length: UInt32,
+        isLast: Bool = true
     ) {
         store32(NBDMagic.structuredReply, bytes, 0)
-        store16(done, bytes, 4)
+        store16(isLast ? done : 0, bytes, 4)
         store16(kind.rawValue, bytes, 6)
         store64(cookie, bytes, 8)
         store32(length, bytes, 16)
@@ -102,18 +103,35 @@ public enum Reply {
 
     /// The extents of `base:allocation`. They cover at most what was asked; there is at least one.
     public static func blockStatus(
-        into bytes: UnsafeMutableRawPointer, cookie: UInt64, extents: [Extent]
+        into bytes: UnsafeMutableRawPointer, cookie: UInt64, extents: [Extent], isLast: Bool = true
     ) -> Int {
         precondition(!extents.isEmpty)
-        let content = 4 + extents.count * descriptorBytes
-        chunk(into: bytes, .blockStatus, cookie: cookie, length: UInt32(content))
-        store32(MetaContext.allocationID, bytes, chunkBytes)
         var place = statusBytes
         for extent in extents {
             store32(UInt32(extent.length.rawValue), bytes, place)
             store32(MetaContext.allocationFlags(extent.kind), bytes, place + 4)
             place += descriptorBytes
         }
+        let length = UInt32(place - chunkBytes)
+        chunk(into: bytes, .blockStatus, cookie: cookie, length: length, isLast: isLast)
+        store32(MetaContext.allocationID, bytes, chunkBytes)
+        return place
+    }
+
+    /// The runs of a client's nth bitmap, at most `limit`. The range lies inside the device.
+    public static func changes(
+        into bytes: UnsafeMutableRawPointer, cookie: UInt64, _ map: ChangeMap, index: Int,
+        offset: UInt64, count: UInt32, limit: Int, isLast: Bool
+    ) -> Int {
+        var place = statusBytes
+        map.forEachRun(at: offset, count: UInt64(count), limit: limit) { length, isChanged in
+            store32(UInt32(length), bytes, place)
+            store32(MetaContext.bitmapFlags(isChanged: isChanged), bytes, place + 4)
+            place += descriptorBytes
+        }
+        let length = UInt32(place - chunkBytes)
+        chunk(into: bytes, .blockStatus, cookie: cookie, length: length, isLast: isLast)
+        store32(MetaContext.bitmapID(index), bytes, chunkBytes)
         return place
     }
 }

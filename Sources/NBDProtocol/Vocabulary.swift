@@ -162,11 +162,20 @@ public enum NBDChunk: UInt16, Sendable {
     case errorOffset = 0x8002
 }
 
-/// The metadata context that Martlet serves.
+/// The metadata contexts that Martlet serves.
 public enum MetaContext {
     public static let allocation = "base:allocation"
     /// The number that stands for it in replies: chosen by the server, not zero.
     public static let allocationID: UInt32 = 1
     /// Status bits of an extent: no storage behind it, and it reads as zeros.
     public static func allocationFlags(_ kind: Extent.Kind) -> UInt32 { kind == .hole ? 3 : 0 }
+
+    /// What changed since a snapshot, whose name follows; as QEMU calls its bitmaps.
+    public static let bitmapPrefix = "qemu:dirty-bitmap:"
+    /// Bitmaps of one client.
+    public static let bitmapsMax = 8
+    /// The number that stands for a client's nth bitmap.
+    public static func bitmapID(_ index: Int) -> UInt32 { allocationID + 1 + UInt32(index) }
+    /// Status bits of an extent: it changed.
+    public static func bitmapFlags(isChanged: Bool) -> UInt32 { isChanged ? 1 : 0 }
 }

@@ -111,7 +111,9 @@ struct Connection {
     var device = 0
     var clients: UnsafeMutablePointer<DeviceClients>
     var isStructured = false
-    var hasContext = false
+    var hasAllocation = false
+    /// Its bitmaps, in the order in which it chose them.
+    var changes: [ChangeMap] = []
     var isReadOnly = false
 
     /// The first free place in `pending`, or -1.
@@ -159,6 +161,9 @@ struct Connection {
     /// Receiving may go on: what comes can be accepted, or kept as one cut request.
     @inline(__always)
     var mayRead: Bool { state == .open && !isPaused && !isBlocked && freeSlot >= 0 }
+
+    /// BLOCK_STATUS is answered with a chunk for each.
+    var contextCount: Int { (hasAllocation ? 1 : 0) + changes.count }
 
     /// The tag for a request that takes the next free place.
     @inline(__always)

@@ -32,14 +32,6 @@ public enum ExportAnswer: Sendable {
     case notNow(String)
 }
 
-/// Why an export is looked up.
-public enum ExportPurpose: Sendable {
-    /// To tell of it.
-    case describe
-    /// To use it: the connection follows, unless the client goes away meanwhile.
-    case attach
-}
-
 /// Who knows the exports. Called on the negotiation thread: must not block; may answer from any
 /// thread, once, now or later.
 public protocol ExportResolver: Sendable {

@@ -35,7 +35,8 @@ extension NBDSessions where Device: ~Copyable {
         client.pointee.fd = fd
         client.pointee.device = device
         client.pointee.isStructured = negotiated.agreement.structured
-        client.pointee.hasContext = negotiated.agreement.allocationContext
+        client.pointee.hasAllocation = negotiated.agreement.allocationContext
+        client.pointee.changes = negotiated.offer.changes
         client.pointee.isReadOnly = negotiated.offer.geometry.isReadOnly
         client.pointee.interest = .readable
         let clients = client.pointee.clients
@@ -102,6 +103,7 @@ extension NBDSessions where Device: ~Copyable {
         poller.remove(client.pointee.fd)
         close(client.pointee.fd)
         client.pointee.fd = -1
+        client.pointee.changes = []
         dropInput(client)
         if let output = client.pointee.output {
             pool.give(output.buffer)

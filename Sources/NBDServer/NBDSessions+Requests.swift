@@ -45,7 +45,7 @@ extension NBDSessions where Device: ~Copyable {
         {
             return step
         }
-        guard let reply = reserve(client, replyRoom(command, header), devices) else {
+        guard let reply = reserve(client, replyRoom(client, command, header), devices) else {
             return client.pointee.fd < 0 ? .closed : .blocked
         }
         let tag = client.pointee.tag(slot, header.cookie)
@@ -88,7 +88,8 @@ extension NBDSessions where Device: ~Copyable {
         case .flush:
             return header.offset == 0 && header.length == 0 ? .submit : .refuse(.invalid)
         case .blockStatus:
-            return client.pointee.hasContext && header.length > 0 ? .submit : .refuse(.invalid)
+            let hasContext = client.pointee.contextCount > 0
+            return hasContext && header.length > 0 ? .submit : .refuse(.invalid)
         case .cache, .disconnect: break
         }
         return header.length == 0 ? .succeed : .submit
@@ -96,11 +97,12 @@ extension NBDSessions where Device: ~Copyable {
 
     /// Bytes that the reply of a request may take.
     @inline(__always)
-    private func replyRoom(_ command: NBDCommand, _ header: RequestHeader) -> Int {
+    private func replyRoom(
+        _ client: Client, _ command: NBDCommand, _ header: RequestHeader
+    ) -> Int {
         switch command {
         case .read: Reply.dataBytes &+ Int(header.length)
-        case .blockStatus:
-            Reply.statusBytes + SessionLimits.extentsMax * Reply.descriptorBytes
+        case .blockStatus: client.pointee.contextCount * SessionLimits.statusBytesMax
         default: Reply.shortBytesMax
         }
     }
@@ -136,10 +138,14 @@ extension NBDSessions where Device: ~Copyable {
         case .cache: return place.pointee.prefetch(at: offset, count: length, tag: tag)
         case .blockStatus:
             extents.removeAll(keepingCapacity: true)
+            guard client.pointee.hasAllocation else {
+                // The bitmaps are at hand: the device need not be asked.
+                let size = place.pointee.geometry.size.rawValue
+                let isInside = header.offset < size && size - header.offset >= length.rawValue
+                return isInside ? .done : .failed(.outOfRange)
+            }
             return place.pointee.extents(
-                at: offset, count: length,
-                limit: header.flags.contains(.requestOne) ? 1 : SessionLimits.extentsMax,
-                into: &extents, tag: tag)
+                at: offset, count: length, limit: runsMax(header), into: &extents, tag: tag)
         case .disconnect: preconditionFailure("a disconnect is no request for a device")
         }
     }
@@ -161,13 +167,36 @@ extension NBDSessions where Device: ~Copyable {
                 bytes = Reply.simple(into: reply, cookie: header.cookie)
             }
             bytes &+= count
-        case .blockStatus:
-            precondition(extents.count <= SessionLimits.extentsMax)
-            bytes = Reply.blockStatus(into: reply, cookie: header.cookie, extents: extents)
+        case .blockStatus: bytes = answerStatus(client, header, reply)
         default: bytes = Reply.simple(into: reply, cookie: header.cookie)
         }
         advance(client, bytes)
         count(client, command, header)
+    }
+
+    /// Runs that each context may tell of one request.
+    private func runsMax(_ header: RequestHeader) -> Int {
+        header.flags.contains(.requestOne) ? 1 : SessionLimits.extentsMax
+    }
+
+    /// A chunk for each context, `base:allocation` first.
+    private func answerStatus(
+        _ client: Client, _ header: RequestHeader, _ reply: UnsafeMutableRawPointer
+    ) -> Int {
+        precondition(extents.count <= SessionLimits.extentsMax)
+        let changes = client.pointee.changes
+        var bytes = 0
+        if client.pointee.hasAllocation {
+            bytes = Reply.blockStatus(
+                into: reply, cookie: header.cookie, extents: extents, isLast: changes.isEmpty)
+        }
+        for (index, map) in changes.enumerated() {
+            bytes += Reply.changes(
+                into: reply + bytes, cookie: header.cookie, map, index: index,
+                offset: header.offset, count: header.length, limit: runsMax(header),
+                isLast: index == changes.count - 1)
+        }
+        return bytes
     }
 
     /// Answers a read from where its bytes lie. nil if they cannot be read as they are: nothing was
@@ -276,7 +305,7 @@ extension NBDSessions where Device: ~Copyable {
         let header = request.header
         guard let command = header.command else { preconditionFailure("it was submitted before") }
         guard !client.pointee.isBlocked,
-            let reply = reserve(client, replyRoom(command, header), devices)
+            let reply = reserve(client, replyRoom(client, command, header), devices)
         else { return postpone(client, index) }
         if request.state == .retry { client.pointee.retries -= 1 }
         client.pointee.pending[index].state = .parked

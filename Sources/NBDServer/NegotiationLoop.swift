@@ -229,8 +229,8 @@ struct Negotiator: ShardHandler, ~Copyable {
         clients[number]?.since = now
         switch action {
         case .wait: break
-        case .resolve(let name, let attach):
-            resolver.resolve(name, for: attach ? .attach : .describe) { answer in
+        case .resolve(let name, let purpose):
+            resolver.resolve(name, for: purpose) { answer in
                 mailbox.send(.resolved(client: number, answer))
             }
         case .list:

@@ -31,8 +31,10 @@ enum SessionLimits {
     static let replyBytes = 128 << 10
     /// Bytes of a reply buffer kept free for the short replies of all requests in flight.
     static let replyReserve = requestsMax * Reply.shortBytesMax
-    /// Extents of one block-status reply: 8 KiB.
+    /// Extents of each context in a block-status reply: 8 KiB.
     static let extentsMax = 1024
+    /// Bytes of such a chunk.
+    static let statusBytesMax = Reply.statusBytes + extentsMax * Reply.descriptorBytes
     /// Bytes of a WRITE that is too long and still read to its end, so that the client learns why.
     static let drainedBytesMax = 64 << 20
     /// Rounds of completions and retries in one turn before other connections get their chance.
@@ -46,8 +48,7 @@ enum SessionLimits {
     static func check() {
         precondition(2 * receiveBytes <= arenaBytes)
         precondition(replyReserve + Reply.dataBytes <= BufferPool.slack)
-        precondition(
-            Reply.statusBytes + extentsMax * Reply.descriptorBytes <= replyBytes)
+        precondition((1 + MetaContext.bitmapsMax) * statusBytesMax <= replyBytes)
         precondition(
             Limits.requestBytesMax + RequestHeader.byteCount <= BufferPool.bufferBytesMax)
     }

@@ -83,7 +83,7 @@ let tooBig: UInt32 = 0x8000_0009
         var client = Client()
         let wanted: [UInt16] = [1, 2, 3, 99, 3]
         let data = string("disk") + big(UInt16(wanted.count)) + wanted.flatMap { big($0) }
-        #expect(client.option(7, data) == .resolve(name: "disk", attach: true))
+        #expect(client.option(7, data) == .resolve(name: "disk", for: .attach(bitmaps: [])))
         #expect(!client.haggling.wantsInput)
         client.haggling.answer(.found(offer))
         #expect(
@@ -117,7 +117,7 @@ let tooBig: UInt32 = 0x8000_0009
         var client = Client()
         #expect(
             client.option(6, string("disk") + big(UInt16(0)))
-                == .resolve(name: "disk", attach: false))
+                == .resolve(name: "disk", for: .describe))
         client.haggling.answer(.found(offer))
         #expect(client.haggling.next() == .wait)
         #expect(client.kinds() == [3, ack])
@@ -144,7 +144,8 @@ let tooBig: UInt32 = 0x8000_0009
         for (flags, count) in [(UInt32(3), 10), (1, 134)] {
             var client = Client(flags: flags)
             #expect(
-                client.option(1, Array("disk".utf8)) == .resolve(name: "disk", attach: true))
+                client.option(1, Array("disk".utf8))
+                    == .resolve(name: "disk", for: .attach(bitmaps: [])))
             client.haggling.answer(.found(offer))
             #expect(
                 client.haggling.next()
@@ -229,10 +230,58 @@ let tooBig: UInt32 = 0x8000_0009
         var client = client()
         #expect(
             client.option(option, queries("disk", names))
-                == .resolve(name: "disk", attach: false))
+                == .resolve(name: "disk", for: .contexts))
         client.haggling.answer(.found(offer))
         _ = client.haggling.next()
         #expect(client.kinds() == (found ? [4, ack] : [ack]))
+    }
+
+    @Test("bitmaps are those that the registry has: all for a wildcard of LIST, named ones for SET")
+    func bitmaps() {
+        var offer = offer
+        offer.bitmaps = ["5", "41"]
+        let cases: [(UInt32, [String], [String])] = [
+            (9, [], ["base:allocation", "qemu:dirty-bitmap:5", "qemu:dirty-bitmap:41"]),
+            (9, ["qemu:"], ["qemu:dirty-bitmap:5", "qemu:dirty-bitmap:41"]),
+            (9, ["qemu:dirty-bitmap:"], ["qemu:dirty-bitmap:5", "qemu:dirty-bitmap:41"]),
+            (10, ["qemu:"], []), (10, ["qemu:dirty-bitmap:"], []),
+            (10, ["qemu:dirty-bitmap:7"], []),
+            (10, ["qemu:dirty-bitmap:41", "qemu:dirty-bitmap:41"], ["qemu:dirty-bitmap:41"]),
+        ]
+        for (option, names, expected) in cases {
+            var client = client()
+            _ = client.option(option, queries("disk", names))
+            client.haggling.answer(.found(offer))
+            _ = client.haggling.next()
+            let output = String(decoding: client.haggling.takeOutput(), as: UTF8.self)
+            for name in ["base:allocation", "qemu:dirty-bitmap:5", "qemu:dirty-bitmap:41"] {
+                #expect(output.contains(name) == expected.contains(name), "\(option) \(names)")
+            }
+        }
+    }
+
+    @Test("chosen bitmaps are asked for with the export, and it is refused without their changes")
+    func bitmapsAttach() {
+        for hasChanges in [true, false] {
+            var client = client()
+            var offer = offer
+            offer.bitmaps = ["5", "41"]
+            _ = client.option(
+                10, queries("disk", ["qemu:dirty-bitmap:41", "qemu:dirty-bitmap:5"]))
+            client.haggling.answer(.found(offer))
+            _ = client.haggling.next()
+            #expect(
+                client.option(7, string("disk") + big(UInt16(0)))
+                    == .resolve(name: "disk", for: .attach(bitmaps: ["41", "5"])))
+            let map = ChangeMap(size: offer.geometry.size, ranges: [0..<4096])
+            if hasChanges { offer.changes = [map, map] }
+            client.haggling.answer(.found(offer))
+            let begun = HaggleAction.begin(
+                Agreement(
+                    name: "disk", structured: true, allocationContext: false,
+                    bitmaps: ["41", "5"]))
+            #expect((client.haggling.next() == begun) == hasChanges)
+        }
     }
 
     @Test("a context counts for the export it was chosen for, until the next SET")

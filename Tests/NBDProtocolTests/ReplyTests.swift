@@ -118,6 +118,51 @@ func written(_ body: (UnsafeMutableRawPointer) -> Int) -> [UInt8] {
                 + [0, 0, 0x10, 0, 0, 0, 0, 0] + [0, 0, 0x20, 0, 0, 0, 0, 3])
     }
 
+    @Test("a bitmap tells runs of what changed and what did not, a chunk for each context")
+    func changes() {
+        let map = ChangeMap(size: ByteCount(32_768), ranges: [4096..<8192, 16_384..<20_480])
+        #expect(
+            written {
+                Reply.changes(
+                    into: $0, cookie: cookie, map, index: 1, offset: 6144, count: 12_288,
+                    limit: 10, isLast: false)
+            } == magic + [0, 0, 0, 5] + cookieBytes + [0, 0, 0, 28, 0, 0, 0, 3]
+                + [0, 0, 0x08, 0, 0, 0, 0, 1] + [0, 0, 0x20, 0, 0, 0, 0, 0]
+                + [0, 0, 0x08, 0, 0, 0, 0, 1])
+    }
+
+    @Test("runs of a change map cover what was asked, or its beginning", arguments: 0..<200)
+    func runs(seed: UInt64) {
+        var random = SplitMix64(seed: seed)
+        let size = 1 + random.next(below: 200)
+        var changed = (0..<size).map { _ in random.next(below: 3) == 0 }
+        if seed % 5 == 0 { changed = changed.map { _ in seed % 2 == 0 } }
+        var ranges: [Range<UInt64>] = []
+        for (place, isChanged) in changed.enumerated() where isChanged {
+            let place = UInt64(place)
+            if let last = ranges.last, last.upperBound == place {
+                ranges[ranges.count - 1] = last.lowerBound..<(place + 1)
+            } else {
+                ranges.append(place..<(place + 1))
+            }
+        }
+        let map = ChangeMap(size: ByteCount(size), ranges: ranges)
+        for _ in 0..<20 {
+            let offset = random.next(below: size)
+            let count = 1 + random.next(below: size - offset)
+            let limit = 1 + Int(random.next(below: 6))
+            var told: [Bool] = []
+            var runs = 0
+            map.forEachRun(at: offset, count: count, limit: limit) { length, isChanged in
+                #expect(length > 0 && told.last != isChanged)
+                told += [Bool](repeating: isChanged, count: Int(length))
+                runs += 1
+            }
+            #expect(runs <= limit && (runs == limit || told.count == Int(count)))
+            #expect(told == Array(changed[Int(offset)...].prefix(told.count)))
+        }
+    }
+
     @Test("a range beyond the end is no space for what stores there, else an invalid argument")
     func errors() {
         #expect(NBDError(.outOfRange, command: .write) == .noSpace)

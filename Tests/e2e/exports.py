@@ -4,14 +4,20 @@
 # Disks as files: what `martlet export` writes, held against the disk as guests see it, and judged by
 # qemu-img.
 
+import json
 import os
 import signal
 import subprocess
 
 from bdiff import Diff
 from harness import (
-    KIB, MARTLET, MIB, Daemon, check, contains, die_with_parent, equal, main, require, run, test,
-    wait_until, write_image)
+    KIB, MARTLET, MIB, Daemon, Skip, check, contains, die_with_parent, equal, main, require, run,
+    test, wait_until, write_image)
+
+try:
+    import nbd
+except ImportError:
+    nbd = None
 
 # The last grain and the last block are short.
 ODD = 48 * MIB + 5 * 512
@@ -78,9 +84,8 @@ def snapshot():
     run("cmp", image, f"{daemon.directory}/head")
 
 
-@test("block diffs between snapshots, by command and API, make the newer disk of the older file")
-def diffs():
-    require("nbdcopy", "qemu-io", "curl")
+def with_history():
+    """A daemon, and three snapshots of its disk."""
     daemon = filled(("disk", ODD, 128 * KIB))
     sequences = [daemon.cli_json("snapshot", "disk")["sequence"]]
     for commands in (("write -P 5 20M 1M", "write -P 6 4097 100"),
@@ -88,6 +93,13 @@ def diffs():
         run("qemu-io", "-f", "raw", *(word for line in commands for word in ("-c", line)),
             daemon.uri("disk"))
         sequences.append(daemon.cli_json("snapshot", "disk")["sequence"])
+    return daemon, sequences
+
+
+@test("block diffs between snapshots, by command and API, make the newer disk of the older file")
+def diffs():
+    require("nbdcopy", "qemu-io", "curl")
+    daemon, sequences = with_history()
     images = []
     for sequence in sequences:
         images.append(f"{daemon.directory}/{sequence}.raw")
@@ -120,6 +132,81 @@ def diffs():
                    "%{http_code}", f"http://localhost/api/exports/disk/diff?{query}").stdout
         equal(said, status, f"the status of {query}")
     equal(readers(daemon), [], "pins that were left")
+
+
+@test("qemu:dirty-bitmap contexts of a view tell what changed: nbdinfo, libnbd and qemu-img agree, "
+      "and an incremental pull makes the newer disk of the older file")
+def bitmaps():
+    require("nbdcopy", "qemu-io", "qemu-img", "nbdinfo")
+    if nbd is None:
+        raise Skip("no python3-libnbd here")
+    daemon, sequences = with_history()
+    first, second, last = sequences
+    view = daemon.uri(f"disk@{last}")
+    told = json.loads(run("nbdinfo", "--json", view).stdout)["exports"][0]["contexts"]
+    equal(told, ["base:allocation"] + [f"qemu:dirty-bitmap:{s}" for s in (first, second)],
+          "the contexts of a view")
+    live = json.loads(run("nbdinfo", "--json", daemon.uri("disk")).stdout)["exports"][0]
+    equal(live["contexts"], ["base:allocation"], "the contexts of what can be written")
+    diff = f"{daemon.directory}/diff"
+    for since in (first, second):
+        export(daemon, f"disk@{last}", diff, "--since", str(since), "--force")
+        expected = [(offset, offset + length) for offset, length in Diff(diff).ranges]
+        name = f"qemu:dirty-bitmap:{since}"
+        mapped = json.loads(run("nbdinfo", "--json", f"--map={name}", view).stdout)
+        equal(joined((e["offset"], e["offset"] + e["length"]) for e in mapped if e["type"] == 1),
+              expected, f"what nbdinfo maps since {since}")
+        equal(sum(e["length"] for e in mapped), ODD, "what the map covers")
+        # qemu-img shows a bitmap as an allocation: what is dirty is no data.
+        image = (f"driver=raw,size={ODD // 512 * 512},file.driver=nbd,file.server.type=unix,"
+                 f"file.server.path={daemon.nbd},file.export=disk@{last},"
+                 f"file.x-dirty-bitmap={name}")
+        shown = json.loads(run("qemu-img", "map", "--output=json", "--image-opts", image).stdout)
+        equal(joined((e["start"], e["start"] + e["length"]) for e in shown if not e["data"]),
+              expected, f"what qemu-img maps since {since}")
+        pull(daemon, view, name, f"disk@{since}", f"disk@{last}")
+    refused = run("nbdinfo", "--json", "--map=qemu:dirty-bitmap:4711", view, check_status=False)
+    check(refused.returncode != 0, f"a bitmap that there is not: {refused.stdout}")
+    equal(len(readers(daemon)), 1, "pins: the view's")
+
+
+def pull(daemon, view, name, older, newer):
+    """An incremental backup as a client does it: the older file, and what the bitmap names."""
+    backup, target = f"{daemon.directory}/backup", f"{daemon.directory}/newer"
+    export(daemon, older, backup, "--force")
+    export(daemon, newer, target, "--force")
+    handle = nbd.NBD()
+    handle.add_meta_context(name)
+    handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+    handle.connect_uri(view)
+    check(handle.can_meta_context(name), f"no {name}")
+    size, at, contexts = handle.get_size(), 0, set()
+    with open(backup, "r+b") as file:
+        while at < size:
+            told = {}
+            handle.block_status(min(size - at, 3 * MIB + 512), at,
+                                lambda context, _, entries, error: told.__setitem__(
+                                    context, list(entries)))
+            contexts |= set(told)
+            entries = told[name]
+            for length, flags in zip(entries[::2], entries[1::2]):
+                for start in range(at, at + length, MIB) if flags else ():
+                    count = min(MIB, at + length - start)
+                    file.seek(start)
+                    file.write(handle.pread(count, start))
+                at += length
+    handle.shutdown()
+    equal(contexts, {name, nbd.CONTEXT_BASE_ALLOCATION}, "the contexts of the replies")
+    run("cmp", backup, target)
+
+
+def joined(ranges):
+    found = []
+    for start, end in ranges:
+        if found and found[-1][1] == start:
+            start = found.pop()[0]
+        found.append((start, end))
+    return found
 
 
 @test("what is no regular file stays what it is, with --force, too")

@@ -113,6 +113,34 @@ struct VolumeDiffTests {
         #expect(changed > 180)
     }
 
+    @Test("changed bytes cover all that differs, and are the ranges of a diff")
+    func changedBytes() throws {
+        let history = try DiffHistory()
+        let images = try history.keys.map { try history.image($0) }
+        for (newer, target) in history.keys.enumerated() {
+            for (older, base) in history.keys.enumerated() {
+                let source = try history.repository.source(target, since: base)
+                let ranges = try ChangedBytes.ranges(of: source, from: history.repository.store)
+                var patched = images[older]
+                patched += [UInt8](
+                    repeating: 0, count: max(0, images[newer].count - patched.count))
+                patched.removeLast(patched.count - images[newer].count)
+                for range in ranges {
+                    let bytes = Int(range.lowerBound)..<Int(range.upperBound)
+                    patched.replaceSubrange(bytes, with: images[newer][bytes])
+                }
+                expectSame(patched, images[newer], "\(older) to \(newer)")
+                #expect(older != newer || ranges.isEmpty)
+                let rig = rig()
+                _ = try ImageExport(source, from: history.repository.store, as: .blockDiff(.v1))
+                    .write("diff", in: rig.directory, replaces: false, token: token)
+                #expect(
+                    try rig.ranges("diff").map { $0.offset..<$0.end } == ranges,
+                    "\(older) to \(newer)")
+            }
+        }
+    }
+
     @Test("without a base it is the disk by itself, and holes of the disk are not in it")
     func alone() throws {
         let history = try DiffHistory()
