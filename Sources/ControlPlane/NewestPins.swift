@@ -47,14 +47,7 @@ package final class NewestPins<Store: ObjectStore>: Sendable {
         let prefixes = [RefKey.tagsPrefix, RefKey.basesPrefix, RefKey.exportsPrefix]
         var found: [String: [CommitPointer]] = [:]
         for prefix in prefixes {
-            var last: RefSeries?
-            for key in try refs.keys(prefix: prefix) {
-                guard case .numbered(let series, _)? = RefKey(parsing: key) else {
-                    throw UserError(refs.what, key, .malformedKey(key))
-                }
-                // The first key of a series has its highest number.
-                if series == last { continue }
-                last = series
+            for (key, series) in try refs.newestKeys(below: prefix) {
                 if let pointers = known.withLock({ $0[key] }) {
                     found[key] = pointers
                 } else {

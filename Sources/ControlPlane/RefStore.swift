@@ -198,6 +198,21 @@ package struct RefStore<Store: ObjectStore> {
         }
     }
 
+    /// The newest key of every series below a prefix, ascending.
+    package func newestKeys(
+        below prefix: String
+    ) throws(UserError) -> [(key: String, series: RefSeries)] {
+        var newest: [(key: String, series: RefSeries)] = []
+        for key in try keys(prefix: prefix) {
+            guard case .numbered(let series, _)? = RefKey(parsing: key) else {
+                throw UserError(what, key, .malformedKey(key))
+            }
+            // The first key of a series has its highest number.
+            if newest.last?.series != series { newest.append((key, series)) }
+        }
+        return newest
+    }
+
     /// The snapshots below a prefix of keys, by name and number. Those that go meanwhile are left
     /// out.
     package func snapshots(below prefix: String) throws(UserError) -> [SnapshotRef] {

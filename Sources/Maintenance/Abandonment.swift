@@ -58,13 +58,7 @@ extension Collector {
     private static func creation(
         of volume: VolumeID, _ refs: RefStore<Store>
     ) throws(UserError) -> ExportRef? {
-        var last: RefSeries?
-        for key in try refs.keys(prefix: RefKey.exportsPrefix) {
-            guard case .numbered(let series, _)? = RefKey(parsing: key) else {
-                throw UserError(refs.what, key, .malformedKey(key))
-            }
-            defer { last = series }
-            guard series != last else { continue }
+        for (key, series) in try refs.newestKeys(below: RefKey.exportsPrefix) {
             let export: ExportRef = try refs.read(key, in: series)
             if export.volume == volume, export.state == .creating { return export }
         }

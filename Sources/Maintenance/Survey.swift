@@ -157,12 +157,12 @@ struct Survey<Store: ObjectStore> {
                     holder: "snapshot \(snapshot.name)@\(snapshot.commit.sequence)",
                     pointer: snapshot.commit, isReader: false))
         }
-        for (key, series) in try newestKeys(RefKey.tagsPrefix) {
+        for (key, series) in try refs.newestKeys(below: RefKey.tagsPrefix) {
             guard case .tag(let name) = series else { throw malformed(key) }
             let tag: TagRef = try refs.read(key, in: series)
             pins.append(Root(holder: "tag \(name)", pointer: tag.commit, isReader: false))
         }
-        for (key, series) in try newestKeys(RefKey.basesPrefix) {
+        for (key, series) in try refs.newestKeys(below: RefKey.basesPrefix) {
             guard case .base(let name) = series else { throw malformed(key) }
             let base: BaseRef = try refs.read(key, in: series)
             pins.append(Root(holder: "base \(name)", pointer: base.commit, isReader: false))
@@ -170,7 +170,7 @@ struct Survey<Store: ObjectStore> {
     }
 
     private mutating func readExports() throws(UserError) {
-        for (key, series) in try newestKeys(RefKey.exportsPrefix) {
+        for (key, series) in try refs.newestKeys(below: RefKey.exportsPrefix) {
             guard case .export = series else { throw malformed(key) }
             let export: ExportRef = try refs.read(key, in: series)
             switch export.state {
@@ -180,19 +180,6 @@ struct Survey<Store: ObjectStore> {
             }
             bound.append(export)
         }
-    }
-
-    /// The newest key of every series below a prefix.
-    private func newestKeys(_ prefix: String) throws(UserError) -> [(String, RefSeries)] {
-        var newest: [(String, RefSeries)] = []
-        for key in try refs.keys(prefix: prefix) {
-            guard case .numbered(let series, _)? = RefKey(parsing: key) else {
-                throw malformed(key)
-            }
-            // The first key of a series has its highest number.
-            if newest.last?.1 != series { newest.append((key, series)) }
-        }
-        return newest
     }
 
     private func malformed(_ key: String) -> UserError {

@@ -107,13 +107,7 @@ struct CopyPlan<Store: ObjectStore> {
 
     private func tags(of export: RefName) throws(UserError) -> [TagRef] {
         var found: [TagRef] = []
-        var last: RefSeries?
-        for key in try refs.keys(prefix: RefKey.tagsPrefix) {
-            guard case .numbered(let series, _)? = RefKey(parsing: key) else {
-                throw UserError(refs.what, key, .malformedKey(key))
-            }
-            defer { last = series }
-            guard series != last else { continue }
+        for (key, series) in try refs.newestKeys(below: RefKey.tagsPrefix) {
             let tag: TagRef = try refs.read(key, in: series)
             if tag.export == export { found.append(tag) }
         }
