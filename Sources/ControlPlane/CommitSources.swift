@@ -140,6 +140,24 @@ package struct ReaderPins<Store: ObjectStore> {
         return (root.commit, reader != nil)
     }
 
+    /// Runs `body` while the commit is pinned: what `body` makes keeps the commit from then on.
+    package func holding<Value>(
+        _ commit: CommitPointer, id: Token, purpose: ReaderRef.Purpose,
+        _ body: (LocalRoot) throws(UserError) -> Value
+    ) throws(UserError) -> Value {
+        let (root, reader) = try root(of: commit, id: id, purpose: purpose)
+        do throws(UserError) {
+            let value = try body(root)
+            if let reader { unpin(reader) }
+            return value
+        } catch {
+            // A PUT that was not answered may still arrive, and needs the commit then. Reading
+            // makes nothing.
+            if let reader, error.kind != .storeAway || purpose == .read { unpin(reader) }
+            throw error
+        }
+    }
+
     func root(
         of commit: CommitPointer, id: Token, purpose: ReaderRef.Purpose
     ) throws(UserError) -> (root: LocalRoot, reader: Token?) {

@@ -200,22 +200,14 @@ extension ControlPlane {
             .root(of: commit, id: fresh(), purpose: purpose)
     }
 
-    /// Runs `body` while the commit is pinned: what `body` makes keeps the commit from then on.
+    /// Runs `body` while the commit is pinned. A pin that has to stay goes with the next start of
+    /// this node.
     func holding<Value>(
         _ commit: CommitPointer, purpose: ReaderRef.Purpose, _ what: String,
         _ body: (LocalRoot) throws(UserError) -> Value
     ) throws(UserError) -> Value {
-        let (root, reader) = try pinByReader(commit, purpose: purpose, what)
-        do throws(UserError) {
-            let value = try body(root)
-            if let reader { unpin(reader) }
-            return value
-        } catch {
-            // A PUT that was not answered may still arrive, and needs the commit then: the pin
-            // stays until the next start of this node.
-            if let reader, error.kind != .storeAway { unpin(reader) }
-            throw error
-        }
+        try ReaderPins(refs: refs(what), node: configuration.node)
+            .holding(commit, id: fresh(), purpose: purpose, body)
     }
 
     /// A pin that stays by a failure costs space until the next start of this node.

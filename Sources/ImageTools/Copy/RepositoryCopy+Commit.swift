@@ -198,11 +198,9 @@ extension RepositoryCopy {
     private func reading<Value>(
         _ pointer: CommitPointer, _ body: (Commit) throws(UserError) -> Value
     ) throws(UserError) -> Value {
-        let pins = ReaderPins(refs: source, node: request.node)
-        let id: Token = fresh()
-        let (commit, isPinned) = try pins.pin(pointer, id: id, purpose: .read)
-        defer { if isPinned { pins.unpin(id) } }
-        return try body(commit)
+        try ReaderPins(refs: source, node: request.node).holding(
+            pointer, id: fresh(), purpose: .read
+        ) { root throws(UserError) in try body(root.commit) }
     }
 
     /// Runs `body` while a reader ref pins a commit of the destination.
@@ -210,17 +208,8 @@ extension RepositoryCopy {
         _ pointer: CommitPointer, _ purpose: ReaderRef.Purpose,
         _ body: () throws(UserError) -> Value
     ) throws(UserError) -> Value {
-        let pins = ReaderPins(refs: target, node: request.node)
-        let id: Token = fresh()
-        _ = try pins.pin(pointer, id: id, purpose: purpose)
-        do throws(UserError) {
-            let value = try body()
-            pins.unpin(id)
-            return value
-        } catch {
-            // A PUT that was not answered may still arrive, and needs the commit then.
-            if error.kind != .storeAway { pins.unpin(id) }
-            throw error
-        }
+        try ReaderPins(refs: target, node: request.node).holding(
+            pointer, id: fresh(), purpose: purpose
+        ) { _ throws(UserError) in try body() }
     }
 }

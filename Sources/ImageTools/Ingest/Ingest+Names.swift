@@ -270,17 +270,8 @@ extension Ingest {
     func holding<Value>(
         _ commit: CommitPointer, _ body: (Commit) throws(UserError) -> Value
     ) throws(UserError) -> Value {
-        let pins = ReaderPins(refs: refs, node: request.node)
-        let id: Token = fresh()
-        let source = try pins.pin(commit, id: id, purpose: .fork).commit
-        do throws(UserError) {
-            let value = try body(source)
-            pins.unpin(id)
-            return value
-        } catch {
-            // A PUT that was not answered may still arrive, and needs the commit then.
-            if error.kind != .storeAway { pins.unpin(id) }
-            throw error
-        }
+        try ReaderPins(refs: refs, node: request.node).holding(
+            commit, id: fresh(), purpose: .fork
+        ) { root throws(UserError) in try body(root.commit) }
     }
 }
