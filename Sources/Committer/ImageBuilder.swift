@@ -131,17 +131,23 @@ package struct ImageBuilder<Store: ObjectStore, Random: RandomSource> {
         return pointer
     }
 
-    /// The block is zeros. Blocks ascend, with those that are added.
-    package mutating func clear(_ block: BlockIndex) throws(CommitError) {
-        // What is not given is zeros already, and a chunk that is not there has none to clear.
-        guard source.keepsRest, try isPresent(block.chunk) else { return }
-        try turn(to: block.chunk)
-        open?.new[block.entryInChunk] = nil
-    }
-
-    private mutating func isPresent(_ chunk: ChunkIndex) throws(CommitError) -> Bool {
-        if open?.new.chunk == chunk { return true }
-        return try sink.chunks.entry(of: chunk) != nil
+    /// The blocks are zeros. Blocks ascend, with those that are added. Costs what is there of them.
+    package mutating func clear(_ blocks: Range<UInt64>) throws(CommitError) {
+        // What is not given is zeros already.
+        guard source.keepsRest, let last = blocks.last else { return }
+        let first = BlockIndex(blocks.lowerBound).chunk
+        let chunks = first.rawValue...BlockIndex(last).chunk.rawValue
+        var present = try sink.chunks.present(in: chunks)
+        if let open, open.new.chunk == first, present.first != first {
+            present.insert(first, at: 0)
+        }
+        for chunk in present {
+            try turn(to: chunk)
+            let start = chunk.firstBlock.rawValue
+            for index in 0..<Limits.chunkBlocks where blocks.contains(start + UInt64(index)) {
+                open?.new[index] = nil
+            }
+        }
     }
 
     // MARK: Chunks

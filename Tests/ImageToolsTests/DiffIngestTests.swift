@@ -111,6 +111,37 @@ struct DiffIngestTests {
         try bench.rig.expectWhole()
     }
 
+    @Test("zeros over many chunks, some of them empty, take what was there", arguments: [1, 2])
+    func longZeros(version: Int) throws {
+        let bench = try DiffBench()
+        // Chunks of 16 MiB; the second holds nothing.
+        var base = [UInt8](repeating: 0, count: (66 << 20) + 512)
+        for start in [0, 33 << 20, 49 << 20, (66 << 20) - 8192] {
+            base.replaceSubrange(start..<(start + 8192), with: [UInt8](repeating: 7, count: 8192))
+        }
+        var target = base
+        let zeros = 4096..<((66 << 20) - 4096)
+        target.replaceSubrange(zeros, with: [UInt8](repeating: 0, count: zeros.count))
+        try bench.rig.bless(bench.rig.raw(base))
+        let diff = try bench.diff(target, base: base, version: version, digests: false)
+        let report = try bench.apply(diff, base: "debian")
+        expectBytes(try bench.rig.content(report.commit), target)
+        try bench.rig.expectWhole()
+    }
+
+    @Test("a file that ends inside a sector is known by its digest all the same")
+    func endsInsideSector() throws {
+        let bench = try DiffBench()
+        let base = Array(Self.bytes[..<((1 << 20) + 100)])
+        var target = base
+        target[70_000] ^= 1
+        try bench.rig.bless(bench.rig.raw(base))
+        let diff = try bench.diff(target, base: base, version: 2)
+        let report = try bench.apply(diff, base: "debian")
+        expectBytes(
+            try bench.rig.content(report.commit), target + [UInt8](repeating: 0, count: 412))
+    }
+
     @Test("another base, a smaller disk, a used name and a missing base are refused by name")
     func refusals() throws {
         let bench = try DiffBench()

@@ -144,8 +144,9 @@ extension RepositoryCopy {
         _ sink: BlockIntake<Target, Random>, _ draft: Commit, learnsParent: Bool
     ) throws(UserError) {
         // Packs of this very commit that an earlier try left: nothing is sent twice.
-        let earlier = try EarlierPacks(store: target.store, what: target.what, threads: nil)
-            .of(draft)
+        let earlier = try EarlierPacks(
+            store: target.store, what: target.what, spread: resources.reads
+        ).of(draft)
         try explainCommit(target.what) { () throws(CommitError) in
             try sink.prime { builder throws(CommitError) in
                 if learnsParent { try builder.learnParent() }

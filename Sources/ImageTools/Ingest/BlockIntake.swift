@@ -97,11 +97,19 @@ final class BlockIntake<Store: ObjectStore, Random: RandomSource>: ImageSink, @u
     ) throws(CommitError) {
         let number = BlockIndex(block.offset / UInt64(blockBytes))
         switch outcome {
-        case .zeros: try builder.clear(number)
+        case .zeros: try builder.clear(number.rawValue..<(number.rawValue + 1))
         case .known(let hash): try builder.add(number, hash: hash, frame: nil)
         case .fresh(let hash, let count):
             let frame = UnsafeRawBufferPointer(rebasing: memory(of: index)[..<count])
             try builder.add(number, hash: hash, frame: frame)
+        }
+    }
+
+    /// Blocks of zeros, however many. In order with those that are taken.
+    func clear(_ blocks: Range<UInt64>) throws(ExportError) {
+        do throws(CommitError) { try builder.clear(blocks) } catch {
+            failure = error
+            throw .stopped
         }
     }
 

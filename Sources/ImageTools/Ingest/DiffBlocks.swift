@@ -11,7 +11,7 @@ import Primitives
 import VolumeMap
 
 /// Confined to the thread that applies the diff.
-struct DiffBlocks<Store: ObjectStore> {
+struct DiffBlocks<Store: ObjectStore, Random: RandomSource> {
     /// A block that the diff changes.
     private struct Change {
         let block: UInt64
@@ -24,7 +24,7 @@ struct DiffBlocks<Store: ObjectStore> {
     private let size: UInt64
     private let fetcher: MapFetcher<Store>
     private let cache: CleanCache
-    private let sink: any ImageSink
+    private let sink: BlockIntake<Store, Random>
     private var changes: [Change] = []
     private let changesMax: Int
 
@@ -35,7 +35,7 @@ struct DiffBlocks<Store: ObjectStore> {
 
     init(
         base: Root, size: ByteCount, store: Store, spread: @escaping FetchSpread,
-        sink: any ImageSink
+        sink: BlockIntake<Store, Random>
     ) {
         self.base = base
         self.size = size.rawValue
@@ -59,18 +59,21 @@ struct DiffBlocks<Store: ObjectStore> {
         var place = range.offset
         while place < range.end {
             let block = place / blockBytes
+            if range.kind != .data, let whole = wholeBlocks(from: place, to: range.end) {
+                // Nothing of the base is needed.
+                try flush()
+                try sink.clear(whole)
+                place = min(whole.upperBound * blockBytes, size)
+                continue
+            }
             let end = min(range.end, (block + 1) * blockBytes)
             let part = Int(place - block * blockBytes)..<Int(end - block * blockBytes)
-            if range.kind != .data, part == 0..<byteCount(of: block) {
-                try clear(block)
-            } else {
-                try open(block)
-                let start = Int(place - range.offset)
-                let source =
-                    range.kind == .data
-                    ? UnsafeRawBufferPointer(rebasing: bytes[start..<(start + part.count)]) : nil
-                lay(source, part)
-            }
+            try open(block)
+            let start = Int(place - range.offset)
+            let source =
+                range.kind == .data
+                ? UnsafeRawBufferPointer(rebasing: bytes[start..<(start + part.count)]) : nil
+            lay(source, part)
             place = end
         }
     }
@@ -93,14 +96,13 @@ struct DiffBlocks<Store: ObjectStore> {
         }
     }
 
-    /// A block of zeros: nothing of the base is needed.
-    private mutating func clear(_ block: UInt64) throws(ExportError) {
-        try flush()
-        try sink.take([
-            ImageBlock(
-                offset: block * blockBytes, grains: grains, content: nil,
-                byteCount: byteCount(of: block), isHole: true)
-        ])
+    /// The blocks that lie wholly in a range, the short last one of the disk among them; nil if
+    /// `place` is not the beginning of such a block.
+    private func wholeBlocks(from place: UInt64, to end: UInt64) -> Range<UInt64>? {
+        guard place.isMultiple(of: blockBytes) else { return nil }
+        let first = place / blockBytes
+        let last = end == size ? (size - 1) / blockBytes + 1 : end / blockBytes
+        return first < last ? first..<last : nil
     }
 
     private var grains: GrainMask { GrainMask(full: base.grainsPerBlock) }

@@ -9,8 +9,8 @@ import ControlPlane
 import Formats
 import ObjectStore
 import Primitives
-import Shard
 import Synchronization
+import VolumeMap
 
 struct EarlierPacks<Store: ObjectStore> {
     /// A pack and the size of it.
@@ -21,7 +21,7 @@ struct EarlierPacks<Store: ObjectStore> {
 
     let store: Store
     let what: String
-    let threads: WorkerPool?
+    let spread: FetchSpread
 
     /// The packs of the commit behind `head`, by number. One that cannot be read is left out: what
     /// it holds is stored again.
@@ -46,11 +46,7 @@ struct EarlierPacks<Store: ObjectStore> {
             } catch { result = .failure(error) }
             results.withLock { $0[number] = result }
         }
-        if let threads {
-            threads.spread(wanted.count, read)
-        } else {
-            (0..<wanted.count).forEach(read)
-        }
+        spread(wanted.count, read)
         var found: [Found] = []
         for (number, result) in results.withLock({ $0 }).sorted(by: { $0.key < $1.key }) {
             let index = try explainStore(what) { () throws(ObjectStoreError) in try result.get() }

@@ -61,7 +61,7 @@ extension Ingest {
             let means = Means(spread: threads.map { $0.spread } ?? oneByOne, uploads: uploads)
             return try holdingOrigin(origin) { () throws(UserError) in
                 if let origin, let expected = head.baseDigest, !trustsBase {
-                    try checkDigest(origin, expected, means, progress)
+                    try checkDigest(origin, expected, bytes: head.baseBytes, means, progress)
                 }
                 try endOther(than: origin)
                 let (ref, isResumed) = try begin(size(of: head), base: origin)
@@ -158,12 +158,13 @@ extension Ingest {
         return try holding(origin.origin.commit) { _ throws(UserError) in try body() }
     }
 
-    /// Reads all of the base.
+    /// Reads all of the base. `bytes`: of it as the diff knows it, perhaps short of its last
+    /// sector.
     private func checkDigest(
-        _ base: (origin: ExportOrigin, commit: Commit), _ expected: Hash128,
+        _ base: (origin: ExportOrigin, commit: Commit), _ expected: Hash128, bytes: UInt64,
         _ means: Means, _ progress: (UInt64, UInt64) -> Bool
     ) throws(UserError) {
-        let sink = DigestSink(size: base.commit.size.rawValue)
+        let sink = DigestSink(size: bytes)
         do throws(ExportError) {
             try ImageReader(store: store, target: base.commit, base: nil, spread: means.spread)
                 .run(into: sink) { progress($0.bytes, $0.bytesTotal) }
@@ -193,7 +194,7 @@ extension Ingest {
         var changed: UInt64 = 0
         let made: LocalRoot?
         do throws(UserError) {
-            try adoptEarlier(intake, behind: parent)
+            try adoptEarlier(intake, behind: parent, means)
             var blocks = DiffBlocks(
                 base: Root(commit: base), size: size, store: store, spread: means.spread,
                 sink: intake)
@@ -231,9 +232,9 @@ extension Ingest {
     }
 
     private func adoptEarlier(
-        _ intake: BlockIntake<Store, Random>, behind parent: Commit
+        _ intake: BlockIntake<Store, Random>, behind parent: Commit, _ means: Means
     ) throws(UserError) {
-        let earlier = try EarlierPacks(store: store, what: what, threads: nil).of(parent)
+        let earlier = try EarlierPacks(store: store, what: what, spread: means.spread).of(parent)
         try explain { () throws(CommitError) in
             try intake.prime { builder throws(CommitError) in
                 for found in earlier { try builder.adopt(found.index, bytes: found.bytes) }
@@ -248,7 +249,8 @@ extension Ingest {
     }
 
     private func put(
-        _ range: ChangedRange, _ bytes: UnsafeRawBufferPointer, _ blocks: inout DiffBlocks<Store>,
+        _ range: ChangedRange, _ bytes: UnsafeRawBufferPointer,
+        _ blocks: inout DiffBlocks<Store, Random>,
         _ intake: BlockIntake<Store, Random>
     ) throws(UserError) {
         do throws(ExportError) { try blocks.put(range, bytes) } catch {
@@ -257,7 +259,7 @@ extension Ingest {
     }
 
     private func flush(
-        _ blocks: inout DiffBlocks<Store>, _ intake: BlockIntake<Store, Random>
+        _ blocks: inout DiffBlocks<Store, Random>, _ intake: BlockIntake<Store, Random>
     ) throws(UserError) {
         do throws(ExportError) { try blocks.flush() } catch { throw failure(error, intake) }
     }

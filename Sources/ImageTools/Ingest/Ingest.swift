@@ -209,7 +209,8 @@ public final class Ingest<Store: ObjectStore, Time: Clock, Random: RandomSource>
         let made: LocalRoot?
         do throws(UserError) {
             try explain { () throws(CommitError) in try builder.learnParent() }
-            let earlier = EarlierPacks(store: store, what: what, threads: pass.threads)
+            let earlier = EarlierPacks(
+                store: store, what: what, spread: pass.threads.map { $0.spread } ?? oneByOne)
             for found in try earlier.of(head) {
                 try explain { () throws(CommitError) in
                     try builder.adopt(found.index, bytes: found.bytes)
