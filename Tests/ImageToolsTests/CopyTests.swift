@@ -67,7 +67,7 @@ final class CopyRig {
             let content = bytes[range] + [UInt8](repeating: 0, count: block - range.count)
             let number = BlockIndex(UInt64(start / block))
             guard content.contains(where: { $0 != 0 }) else {
-                try builder.clear(number)
+                try builder.clear(number.rawValue..<(number.rawValue + 1))
                 continue
             }
             var frame = [UInt8](
@@ -294,6 +294,56 @@ struct CopyTests {
         #expect(report.items.map(\.blocks) == [1])
         expectBytes(try rig.content("prod"), state)
         try rig.expectWhole()
+    }
+
+    @Test("a commit that was copied and not named yet is named before the copy goes on from it")
+    func finishedAndUnnamed() throws {
+        let rig = try CopyRig()
+        let first = try rig.disk(Self.bytes)
+        rig.onto.store.inject(
+            StoreFault(.away, operation: .put, keyPrefix: "refs/exports/prod/", times: 1_000_000))
+        #expect(throws: UserError.self) { try rig.copy("prod", snapshots: false) }
+        rig.onto.store.heal()
+        #expect(try rig.find("export:prod") == nil)
+        let state = changed(Self.bytes, 80, blocks: [11])
+        _ = try rig.write(state, behind: first)
+        let report = try rig.copy("prod", snapshots: false)
+        #expect(report.items.map(\.blocks) == [1], "the rest was there")
+        expectBytes(try rig.content("prod"), state)
+        try rig.expectWhole()
+    }
+
+    @Test("a tag that means something else in the destination stays, and is told")
+    func keptTag() throws {
+        let rig = try CopyRig()
+        _ = try history(rig)
+        let other = try rig.onto.ingest(rig.onto.request("other", isBase: false))
+            .run(rig.onto.raw([1, 2, 3])).commit
+        let name = try #require(RefName("v1"))
+        #expect(
+            try RefStore(store: rig.onto.store, what: "tag").append(
+                TagRef(
+                    tag: name, number: 1, commit: other, export: try #require(RefName("other")))))
+        let report = try rig.copy("prod")
+        #expect(report.items.last?.outcome == .kept)
+        #expect(try rig.pointer("tag:v1") == other)
+        try rig.expectWhole()
+    }
+
+    @Test("an import that goes on under the name of the work is left alone")
+    func workNameTaken() throws {
+        let rig = try CopyRig()
+        _ = try rig.disk(Self.bytes)
+        let request = try rig.onto.request("copy.prod", isBase: false)
+        #expect(throws: UserError.self) {
+            try rig.onto.ingest(request).run(rig.onto.raw(Self.bytes), progress: { _ in false })
+        }
+        let before = try rig.onto.export("copy.prod")
+        let error = try #require(throws: UserError.self) { try rig.copy("prod") }
+        #expect(error.kind == .conflict && error.why.contains("copy.prod"))
+        #expect(try rig.onto.export("copy.prod") == before)
+        _ = try rig.onto.ingest(request).run(rig.onto.raw(Self.bytes))
+        expectBytes(try rig.content("copy.prod"), Self.bytes)
     }
 
     /// Copies until the first progress behind some packs.

@@ -39,7 +39,7 @@ extension RepositoryCopy {
                 if try target.append(made) { return (made, nil) }
                 continue
             }
-            guard current.state == .creating, current.isImage else {
+            guard current.state == .creating, isWork(current) else {
                 throw UserError(
                     .conflict, what: target.what,
                     why: "the name \(name), under which a copy grows, is that of an export",
@@ -55,6 +55,15 @@ extension RepositoryCopy {
         throw target.contended
     }
 
+    /// What holds a copy while it grows says so: an import may have taken the name.
+    private static func workSource(_ of: String) -> String {
+        ExportRef.imageSource("copy:" + of)
+    }
+
+    private func isWork(_ ref: ExportRef) -> Bool {
+        ref.definition.source?.hasPrefix(Self.workSource("")) ?? false
+    }
+
     private func newWork(
         _ name: RefName, _ original: Commit, after previous: ExportRef?
     ) -> ExportRef {
@@ -63,7 +72,7 @@ extension RepositoryCopy {
             definition: ExportDefinition(
                 size: original.size, blockBytes: original.blockBytes, isReadOnly: false,
                 transport: .none,
-                source: ExportRef.imageSource("\(source.store.url) \(original.key.key)")),
+                source: Self.workSource(original.key.key)),
             size: original.size, isReadOnly: false, origin: nil,
             firstSequence: original.sequence)
     }
@@ -102,7 +111,7 @@ extension RepositoryCopy {
     /// Of a try that died between its last name and its end.
     func freeLeftover(of disk: CopyDisk) throws(UserError) {
         guard let work: ExportRef = try target.newest(.export(try workName(of: disk))),
-            work.state == .creating, work.isImage
+            work.state == .creating, isWork(work)
         else { return }
         let head = try explainCommit(target.what) { () throws(CommitError) in
             try HeadFinder(store: target.store).head(of: work.volume)?.commit
