@@ -36,6 +36,17 @@ extension ControlPlane {
         return found.map { info($0, tag: $0.tag) }
     }
 
+    /// The numbers of a name's snapshots, ascending, from their keys alone. A name that never was
+    /// has none.
+    public func snapshotNumbers(_ name: String) throws(UserError) -> [CommitSequence] {
+        let what = "cannot list the snapshots of \(name.prefix(140))"
+        let name = try validName(name, what)
+        return try refs(what).keys(prefix: RefKey.snapshotsPrefix(of: name)).compactMap { key in
+            guard case .snapshot(_, let sequence)? = RefKey(parsing: key) else { return nil }
+            return sequence
+        }
+    }
+
     /// The commit's blocks go when nothing else needs them. A tag of it stays.
     public func deleteSnapshot(_ name: String, sequence: UInt64) throws(UserError) {
         let what = "cannot delete snapshot \(sequence) of \(name.prefix(140))"

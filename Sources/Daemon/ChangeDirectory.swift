@@ -22,13 +22,18 @@ final class ChangeDirectory: Sendable {
     }
 
     private let parts: HostParts
+    /// A look that goes on for long ends with the daemon.
+    private let stop: StopFlag
     /// The newest last.
     private let known = Lock<[Known]>([])
 
     /// Each at most 16 MiB.
     private static let knownMax = 8
 
-    init(parts: HostParts) { self.parts = parts }
+    init(parts: HostParts, stop: StopFlag) {
+        self.parts = parts
+        self.stop = stop
+    }
 
     /// What the commit `sequence` of an export's history has that snapshot `since` has not. Blocks:
     /// for control threads.
@@ -51,7 +56,8 @@ final class ChangeDirectory: Sendable {
         do throws(ExportError) {
             let ranges = try ChangedBytes.ranges(
                 of: source, from: parts.store,
-                spread: { [fetch = parts.hands.fetch] in fetch.spread($0, $1) })
+                spread: { [fetch = parts.hands.fetch] in fetch.spread($0, $1) },
+                isWanted: { [stop] in !stop.isSet })
             let map = ChangeMap(size: source.commit.size, ranges: ranges)
             known.withLock { known in
                 if known.count == Self.knownMax { known.removeFirst() }

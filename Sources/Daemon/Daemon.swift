@@ -68,7 +68,7 @@ public final class Daemon: Sendable {
             collection: collection, logger: logger)
         do throws(UserError) {
             let report = try Self.learn(control, hands, parts, health)
-            negotiation = try Self.listen(configuration, control, host, hands)
+            negotiation = try Self.listen(configuration, control, host, hands, stopFlag)
             housekeeping.start(isStoreKnown: report.isStoreReachable)
         } catch {
             stopFlag.set()
@@ -119,7 +119,8 @@ public final class Daemon: Sendable {
     }
 
     private static func listen(
-        _ configuration: Configuration, _ control: DaemonControl, _ host: ShardHost, _ hands: Hands
+        _ configuration: Configuration, _ control: DaemonControl, _ host: ShardHost,
+        _ hands: Hands, _ stop: StopFlag
     ) throws(UserError) -> NegotiationLoop? {
         var addresses: [ListenAddress] = []
         for endpoint in configuration.nbdEndpoints {
@@ -134,7 +135,7 @@ public final class Daemon: Sendable {
         guard !addresses.isEmpty else { return nil }
         let resolver = ExportDirectory(
             control: control, host: host, hands: hands,
-            changes: ChangeDirectory(parts: host.parts))
+            changes: ChangeDirectory(parts: host.parts, stop: stop))
         do throws(NBDServerError) {
             return try NegotiationLoop(
                 addresses: addresses, resolver: resolver, clock: host.parts.clock,

@@ -70,12 +70,12 @@ struct ExportDirectory: ExportResolver {
     /// `NAME@SEQ`. What can be written changes while it is told.
     private func contexts(_ name: String) throws(UserError) -> ExportAnswer {
         guard let export = Self.export(ofView: name) else { return try describe(name) }
-        let attachment = try control.attach(name)
-        guard case .found(var offer, let placement) = try attach(name, []),
-            let sequence = attachment.served.snapshot
-        else { return try describe(name) }
-        offer.bitmaps = try control.snapshots(export).map(\.sequence).filter { $0 < sequence }
-            .sorted().map { "\($0)" }
+        let answer = try describe(name)
+        guard case .found(var offer, let placement) = answer,
+            let sequence = try control.attach(name).served.snapshot
+        else { return answer }
+        offer.bitmaps = try control.snapshotNumbers(export).filter { $0 < sequence }
+            .map { "\($0)" }
         return .found(offer, placement)
     }
 

@@ -10,14 +10,16 @@ public import VolumeMap
 
 public enum ChangedBytes {
     /// Ascending, apart, none empty. Content is read only where that decides what differs. Beyond a
-    /// million ranges neighbours are joined over what did not change. `source` has a base.
+    /// million ranges neighbours are joined over what did not change. `source` has a base. Ends
+    /// with `stopped` when it is not wanted any more.
     public static func ranges<Store: ObjectStore>(
-        of source: ExportSource, from store: Store, spread: @escaping FetchSpread = oneByOne
+        of source: ExportSource, from store: Store, spread: @escaping FetchSpread = oneByOne,
+        isWanted: () -> Bool = { true }
     ) throws(ExportError) -> [Range<UInt64>] {
         precondition(source.base != nil, "changes are since something")
         let sink = RangeSink()
         try ImageReader(store: store, target: source.commit, base: source.base, spread: spread)
-            .run(into: sink, content: false) { _ in true }
+            .run(into: sink, content: false) { _ in isWanted() }
         return sink.ranges
     }
 }
