@@ -35,7 +35,7 @@ extension CommitPass {
 
     /// The rest of the stack goes on showing below.
     private mutating func movedTop(_ stack: MovedStack) throws(CommitError) -> [FramePointer] {
-        let content = UnsafeRawBufferPointer(stack.grains.bytes)
+        let content = stack.grains.bytes
         let hash =
             stack.count == 1
             ? stack.old[0].hash : Frame.hash(ofDelta: content, mask: stack.mask, grains: grains)
@@ -51,7 +51,7 @@ extension CommitPass {
             _ = scratch.block.initializeMemory(as: UInt8.self, repeating: 0)
         }
         overlay(
-            UnsafeRawBufferPointer(stack.grains.bytes), mask: stack.mask, onto: scratch.block)
+            stack.grains.bytes, mask: stack.mask, onto: scratch.block)
         let content = UnsafeRawBufferPointer(scratch.block)
         if isAllZero(content) { return [] }
         let top = stack.old[0]

@@ -6,6 +6,7 @@
 // compared pointer by pointer; equal hashes mean equal grains, so that what is taken is right
 // whatever happened in between.
 
+internal import CleanCache
 internal import Formats
 internal import Primitives
 internal import VolumeMap
@@ -20,7 +21,7 @@ struct MovedStack: Sendable {
     /// The grains that those hold.
     let mask: GrainMask
     /// The grains of the mask, one behind the other, checked against the frames' hashes.
-    let grains: FetchBuffer
+    let grains: CachedBlock
 }
 
 /// Blocks and nodes to be stored again. Immutable; given up with its last reference.

@@ -28,7 +28,7 @@ struct BlockWalk<Store: ObjectStore> {
     private var known: Set<FramePointer> = []
     private var node: (chunk: ChunkIndex, bytes: CachedBlock?)?
     /// Contents of frames until the blocks are put together.
-    private var contents: [FramePointer: FetchBuffer] = [:]
+    private var contents: [FramePointer: CachedBlock] = [:]
     /// Whole older blocks that lie under deltas and were in the cache.
     private var bases: [Hash128: CachedBlock] = [:]
     /// What was asked for and holds data.
@@ -89,25 +89,24 @@ struct BlockWalk<Store: ObjectStore> {
     /// Lays the stack's frames over each other, oldest first, and caches the block. A block one of
     /// whose frames did not come is left out: its error was noted.
     private mutating func assemble(_ missing: Missing) {
-        var layers: [(mask: GrainMask, bytes: UnsafeRawBufferPointer)] = []
+        var layers: [(mask: GrainMask, content: CachedBlock)] = []
         for frame in missing.frames {
-            if let content = contents[frame] {
-                layers.append((frame.mask, UnsafeRawBufferPointer(content.bytes)))
-            } else if let base = bases[frame.hash] {
-                layers.append((frame.mask, base.bytes))
-            } else {
-                return
+            guard let content = contents[frame] ?? bases[frame.hash] else { return }
+            layers.append((frame.mask, content))
+        }
+        let block: CachedBlock
+        if layers.count == 1, layers[0].content.count == root.blockBytes {
+            // What was decoded is the block: large reads are seldom anything else.
+            block = layers[0].content
+        } else {
+            block = CachedBlock(count: root.blockBytes) { bytes in
+                bytes.initializeMemory(as: UInt8.self, repeating: 0)
+                for layer in layers.reversed() {
+                    overlay(layer.content.bytes, mask: layer.mask, onto: bytes)
+                }
             }
         }
-        if layers.count == 1, layers[0].bytes.count == root.blockBytes {
-            found[missing.block] = fetcher.cache.insert(missing.key, layers[0].bytes)
-            return
-        }
-        let block = FetchBuffer(byteCount: root.blockBytes)
-        block.bytes.initializeMemory(as: UInt8.self, repeating: 0)
-        for layer in layers.reversed() { overlay(layer.bytes, mask: layer.mask, onto: block.bytes) }
-        found[missing.block] = fetcher.cache.insert(
-            missing.key, UnsafeRawBufferPointer(block.bytes))
+        found[missing.block] = fetcher.cache.insert(missing.key, block)
     }
 }
 
@@ -134,7 +133,7 @@ extension MapFetcher {
 final class DecodedFrames: Sendable {
     private let frames: [FramePointer]
     private let grains: Int
-    private let contents = Lock<[FramePointer: FetchBuffer]>([:])
+    private let contents = Lock<[FramePointer: CachedBlock]>([:])
 
     init(_ frames: [FramePointer], grains: Int) {
         self.frames = frames
@@ -143,12 +142,14 @@ final class DecodedFrames: Sendable {
 
     func decode(_ tag: Int, _ bytes: UnsafeRawBufferPointer) throws(FormatError) {
         let frame = frames[tag]
-        let content = FetchBuffer(byteCount: frame.mask.count * Limits.grainBytes)
-        try Frame.decode(bytes, pointer: frame, grains: grains, into: content.bytes)
+        let content = try CachedBlock(count: frame.mask.count * Limits.grainBytes) {
+            target throws(FormatError) in
+            try Frame.decode(bytes, pointer: frame, grains: grains, into: target)
+        }
         contents.withLock { $0[frame] = content }
     }
 
-    func take() -> [FramePointer: FetchBuffer] { contents.withLock { $0 } }
+    func take() -> [FramePointer: CachedBlock] { contents.withLock { $0 } }
 }
 
 /// Copies the grains of a frame, which lie one behind the other, to their places in a block.

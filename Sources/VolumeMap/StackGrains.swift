@@ -4,7 +4,7 @@
 // Grains of many stacks at once, past the cache: for who stores them again. What the cache holds is
 // used, and nothing is put into it, because nobody has asked for these blocks.
 
-internal import CleanCache
+package import CleanCache
 package import Formats
 package import Primitives
 
@@ -29,8 +29,8 @@ extension MapFetcher {
     /// for a stack one of whose frames is damaged or gone. Throws if the store is away.
     package func grains(
         of stacks: [StackWanted], in root: Root
-    ) throws(FetchError) -> [FetchBuffer?] {
-        var cached: [Int: FetchBuffer] = [:]
+    ) throws(FetchError) -> [CachedBlock?] {
+        var cached: [Int: CachedBlock] = [:]
         var wanted: [FramePointer] = []
         var known: Set<FramePointer> = []
         for (index, stack) in stacks.enumerated() {
@@ -49,8 +49,7 @@ extension MapFetcher {
             if stack.frames.count == 1 { return contents[stack.frames[0]] }
             for frame in stack.frames.reversed() {
                 guard let content = contents[frame] else { return nil }
-                overlay(
-                    UnsafeRawBufferPointer(content.bytes), mask: frame.mask, onto: block.bytes)
+                overlay(content.bytes, mask: frame.mask, onto: block.bytes)
             }
             return Self.cut(stack.mask, from: UnsafeRawBufferPointer(block.bytes))
         }
@@ -59,7 +58,7 @@ extension MapFetcher {
     /// Contents of frames, decoded and checked; those that are damaged or gone are left out.
     private func frames(
         _ wanted: [FramePointer], of root: Root
-    ) throws(FetchError) -> [FramePointer: FetchBuffer] {
+    ) throws(FetchError) -> [FramePointer: CachedBlock] {
         if wanted.isEmpty { return [:] }
         let decoded = DecodedFrames(wanted, grains: root.grainsPerBlock)
         let ranges = planRanges(try locate(wanted, in: root))
@@ -71,18 +70,19 @@ extension MapFetcher {
 
     private static func cut(
         _ mask: GrainMask, from block: UnsafeRawBufferPointer
-    ) -> FetchBuffer {
-        let cut = FetchBuffer(byteCount: mask.count * Limits.grainBytes)
-        var next = mask.run(from: 0)
-        var offset = 0
-        while let run = next {
-            let count = run.count * Limits.grainBytes
-            let start = run.lowerBound * Limits.grainBytes
-            UnsafeMutableRawBufferPointer(rebasing: cut.bytes[offset..<(offset + count)])
-                .copyMemory(from: UnsafeRawBufferPointer(rebasing: block[start..<(start + count)]))
-            offset += count
-            next = mask.run(from: run.upperBound)
+    ) -> CachedBlock {
+        CachedBlock(count: mask.count * Limits.grainBytes) { cut in
+            var next = mask.run(from: 0)
+            var offset = 0
+            while let run = next {
+                let count = run.count * Limits.grainBytes
+                let start = run.lowerBound * Limits.grainBytes
+                let source = block[start..<(start + count)]
+                UnsafeMutableRawBufferPointer(rebasing: cut[offset..<(offset + count)])
+                    .copyMemory(from: UnsafeRawBufferPointer(rebasing: source))
+                offset += count
+                next = mask.run(from: run.upperBound)
+            }
         }
-        return cut
     }
 }
