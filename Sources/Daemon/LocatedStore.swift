@@ -73,6 +73,13 @@ enum LocatedStore: ObjectStore {
         }
     }
 
+    func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        switch self {
+        case .directory(let store): try store.replace(key, body)
+        case .s3(let store): try store.replace(key, body)
+        }
+    }
+
     func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         switch self {
         case .directory(let store): try store.get(key, limit: limit)

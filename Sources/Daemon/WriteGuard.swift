@@ -32,6 +32,11 @@ struct WriteGuard<Base: ObjectStore>: ForwardingStore {
         return try base.putIfAbsent(key, body)
     }
 
+    func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        try requireWritable(key)
+        try base.replace(key, body)
+    }
+
     func delete(_ keys: [String]) throws(ObjectStoreError) {
         guard let first = keys.first else { return }
         try requireWritable(first)

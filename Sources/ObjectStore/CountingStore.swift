@@ -83,6 +83,12 @@ public final class CountingStore<Base: ObjectStore>: ObjectStore {
         return try counted { () throws(ObjectStoreError) in try base.putIfAbsent(key, body) }
     }
 
+    public func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        puts.wrappingAdd(1, ordering: .relaxed)
+        bytesSent.wrappingAdd(UInt64(body.count), ordering: .relaxed)
+        try counted { () throws(ObjectStoreError) in try base.replace(key, body) }
+    }
+
     public func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         gets.wrappingAdd(1, ordering: .relaxed)
         let bytes = try counted { () throws(ObjectStoreError) in

@@ -4,6 +4,7 @@
 // Objects as files below a directory, the key as the path. An object appears under its key by
 // `link`, which the kernel grants to one of many, and only after its bytes are durable;
 // `putIfAbsent` returns after the names are durable too, up to the root.
+// `replace`, for repair alone, does the same with `rename` in place of `link`.
 //
 // The steps of a PUT: stage a file in `+staging/<token>/` (no key has a "+") → write, fdatasync →
 // open or make the folders, fsync each one's parent → link → fsync the folder → remove the staged
@@ -70,13 +71,8 @@ public final class DirectoryStore<Storage: StorageDirectory>: ObjectStore {
         // Saves writing the body; the link below decides.
         if try folder.exists(name) { return try existing(name, in: folder) }
 
-        let staging = try staging()
-        let number = stagedCount.wrappingAdd(1, ordering: .relaxed).newValue
-        let staged = String(number)
-        let file = try staging.create(staged)
+        let (staging, staged) = try stage(body)
         defer { try? staging.remove(staged) }
-        try file.write(at: 0, body)
-        try file.sync()
         do throws(HostIOError) {
             try staging.link(staged, to: folder, as: name)
         } catch {
@@ -85,6 +81,37 @@ public final class DirectoryStore<Storage: StorageDirectory>: ObjectStore {
         }
         try folder.sync()
         return .created
+    }
+
+    /// A durable file without a name that anybody knows.
+    private func stage(
+        _ body: UnsafeRawBufferPointer
+    ) throws(HostIOError) -> (folder: Storage, name: String) {
+        let staging = try staging()
+        let staged = String(stagedCount.wrappingAdd(1, ordering: .relaxed).newValue)
+        let file = try staging.create(staged)
+        do throws(HostIOError) {
+            try file.write(at: 0, body)
+            try file.sync()
+        } catch {
+            try? staging.remove(staged)
+            throw error
+        }
+        return (staging, staged)
+    }
+
+    public func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        try ObjectKey.check(key)
+        do throws(HostIOError) {
+            let (folders, name) = Self.split(key)
+            let folder = try folderForWriting(folders)
+            let (staging, staged) = try stage(body)
+            defer { try? staging.remove(staged) }
+            try staging.rename(staged, to: folder, as: name)
+            try folder.sync()
+        } catch {
+            throw Self.translate(error, key: key)
+        }
     }
 
     /// The key is taken. The caller will act on that, so it must stay true after a power cut.

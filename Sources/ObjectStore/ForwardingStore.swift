@@ -18,6 +18,10 @@ extension ForwardingStore {
         _ key: String, _ body: UnsafeRawBufferPointer
     ) throws(ObjectStoreError) -> PutOutcome { try base.putIfAbsent(key, body) }
 
+    public func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        try base.replace(key, body)
+    }
+
     public func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         try base.get(key, limit: limit)
     }

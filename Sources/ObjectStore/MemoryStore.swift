@@ -17,6 +17,8 @@ public final class MemoryStore: ObjectStore {
     private struct Late {
         let key: String
         let body: [UInt8]
+        /// It takes the key from whatever is there.
+        var isReplacement = false
         var requestsLeft: Int
     }
 
@@ -88,7 +90,7 @@ public final class MemoryStore: ObjectStore {
     /// Carries out all late PUTs now.
     public func landLate() {
         state.withLock { state in
-            for late in state.late { Self.create(late.key, late.body, &state) }
+            for late in state.late { Self.land(late, &state) }
             state.late = []
         }
     }
@@ -156,7 +158,7 @@ public final class MemoryStore: ObjectStore {
     ) throws(ObjectStoreError) -> StoreFault.Effect? {
         for index in state.late.indices { state.late[index].requestsLeft -= 1 }
         for late in state.late where late.requestsLeft <= 0 {
-            create(late.key, late.body, &state)
+            land(late, &state)
         }
         state.late.removeAll { $0.requestsLeft <= 0 }
 
@@ -197,6 +199,18 @@ public final class MemoryStore: ObjectStore {
             if state.random.next(below: 1000) < perMille { return fault.effect }
         }
         return nil
+    }
+
+    private static func land(_ late: Late, _ state: inout State) {
+        if late.isReplacement {
+            overwrite(late.key, late.body, &state)
+        } else {
+            create(late.key, late.body, &state)
+        }
+    }
+
+    private static func overwrite(_ key: String, _ body: [UInt8], _ state: inout State) {
+        if create(key, body, &state) == .exists { state.objects[key] = body }
     }
 
     @discardableResult
@@ -240,6 +254,27 @@ public final class MemoryStore: ObjectStore {
                 Self.create(key, bytes, &state)
                 return .exists
             default: return Self.create(key, bytes, &state)
+            }
+        }
+    }
+
+    public func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        try ObjectKey.check(key)
+        latency?(.put, key, body.count)
+        let bytes = [UInt8](body)
+        try state.withLock { state throws(ObjectStoreError) in
+            state.counts.puts += 1
+            state.fingerprint = XXH3.hash(body, seed: state.fingerprint)
+            state.counts.bytesSent += UInt64(bytes.count)
+            switch try Self.begin(.put, key, bytes: bytes.count, &state) {
+            case .replyLost:
+                Self.overwrite(key, bytes, &state)
+                throw .away(key: key, detail: "injected: carried out, answer lost")
+            case .late(let count):
+                state.late.append(
+                    Late(key: key, body: bytes, isReplacement: true, requestsLeft: max(1, count)))
+                throw .away(key: key, detail: "injected: carried out later")
+            default: Self.overwrite(key, bytes, &state)
             }
         }
     }

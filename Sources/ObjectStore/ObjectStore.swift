@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // The seam to the object store: immutable objects under string keys, created once, never
-// overwritten. Calls block; workers make them, shards never do. Implementations: `DirectoryStore`
-// (local files) and `MemoryStore` (with injected faults). All pass the suite in
-// Tests/ObjectStoreTests.
+// overwritten, but by repair with what they were. Calls block; workers make them, shards never do.
+// Implementations: `DirectoryStore` (local files) and `MemoryStore` (with injected faults). All
+// pass the suite in Tests/ObjectStoreTests.
 //
 // Correctness of publishing stands on two promises of a store: `putIfAbsent` of one key succeeds
 // once, for ever; and `list` shows every key whose PUT has returned.
@@ -93,6 +93,12 @@ public protocol ObjectStore: Sendable {
         _ key: String, _ body: UnsafeRawBufferPointer
     ) throws(ObjectStoreError) -> PutOutcome
 
+    /// Puts the object under the key whatever is there: for repair alone, which knows that what is
+    /// there is damaged and that `body` is what was written. Readers find the old bytes or the new
+    /// ones, never a mixture, after a crash too; durable and visible to `get` and `list` on
+    /// return. Repeating it changes nothing more, so a failure that is `away` is repeated.
+    func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError)
+
     /// The whole object. Fails with `refused` if it is larger than `limit`.
     func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8]
 
@@ -132,6 +138,16 @@ extension ObjectStore {
         }
         if let failure { throw failure }
         return outcome
+    }
+
+    public func replace(_ key: String, _ body: [UInt8]) throws(ObjectStoreError) {
+        let failure = body.withUnsafeBytes { bytes -> ObjectStoreError? in
+            do throws(ObjectStoreError) {
+                try replace(key, bytes)
+                return nil
+            } catch { return error }
+        }
+        if let failure { throw failure }
     }
 
     /// Every key under a prefix, page by page.

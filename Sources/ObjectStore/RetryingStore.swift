@@ -114,6 +114,10 @@ public final class RetryingStore<Base: ObjectStore, Time: Clock, Random: RandomS
         try retrying { () throws(ObjectStoreError) in try base.putIfAbsent(key, body) }
     }
 
+    public func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        try retrying { () throws(ObjectStoreError) in try base.replace(key, body) }
+    }
+
     public func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         try retrying { () throws(ObjectStoreError) in try base.get(key, limit: limit) }
     }

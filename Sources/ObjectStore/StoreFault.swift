@@ -17,7 +17,7 @@ public struct StoreFault: Equatable, Sendable {
         /// A PUT or DELETE is carried out, but the answer is lost.
         case replyLost
         /// A PUT's answer is lost, and it is carried out only after this many further requests, if
-        /// its key is free then: a packet that wandered.
+        /// its key is free then or it is to replace what is there: a packet that wandered.
         case late(afterRequests: Int)
         /// The store has too much to do and says so (429 or 503); the request changes nothing.
         case throttled

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// Writes: create-if-absent in one part, and deletes, alone or in batches.
+// Writes: create-if-absent in one part, repair's replacing, and deletes, alone or in batches.
 
 import NIOHTTP1
 public import ObjectStore
@@ -18,19 +18,8 @@ extension S3Store {
     public func putIfAbsent(
         _ key: String, _ body: UnsafeRawBufferPointer
     ) throws(ObjectStoreError) -> PutOutcome {
-        let object = try object(key)
-        guard body.count <= Self.bodyBytesMax else {
-            throw .refused(key: key, detail: "\(body.count) bytes are more than S3 takes at once")
-        }
-        var request = S3Request(action: .put, method: .PUT, key: object)
         // Signed like the rest: who strips the condition on the way breaks the signature.
-        request.headers = [
-            (name: "if-none-match", value: "*"),
-            (name: "content-type", value: "application/octet-stream"),
-        ]
-        request.setBody(body)
-        let reply = try perform(
-            request, key: key, plan: .collect(limit: Self.answerBytesMax), expecting: [412])
+        let reply = try put(key, body, [(name: "if-none-match", value: "*")], expecting: [412])
         switch reply.status {
         case 200, 201, 204:
             etagRule.withLock { $0.learn(reply, bytes: body) }
@@ -38,6 +27,27 @@ extension S3Store {
         case 412: return .exists
         default: throw Self.odd(reply, key)
         }
+    }
+
+    public func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        let reply = try put(key, body, [], expecting: [])
+        guard [200, 201, 204].contains(reply.status) else { throw Self.odd(reply, key) }
+    }
+
+    private func put(
+        _ key: String, _ body: UnsafeRawBufferPointer,
+        _ conditions: [(name: String, value: String)], expecting statuses: Set<Int>
+    ) throws(ObjectStoreError) -> HTTPReply {
+        let object = try object(key)
+        guard body.count <= Self.bodyBytesMax else {
+            throw .refused(key: key, detail: "\(body.count) bytes are more than S3 takes at once")
+        }
+        var request = S3Request(action: .put, method: .PUT, key: object)
+        request.headers =
+            conditions + [(name: "content-type", value: "application/octet-stream")]
+        request.setBody(body)
+        return try perform(
+            request, key: key, plan: .collect(limit: Self.answerBytesMax), expecting: statuses)
     }
 
     public func delete(_ keys: [String]) throws(ObjectStoreError) {

@@ -80,6 +80,11 @@ struct NodeStore: ObjectStore {
         return try base.putIfAbsent(key, body)
     }
 
+    func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        try gate.pass(key)
+        try base.replace(key, body)
+    }
+
     func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         try gate.pass(key)
         return try base.get(key, limit: limit)

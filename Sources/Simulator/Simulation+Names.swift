@@ -62,6 +62,10 @@ final class PeekStore: ObjectStore, @unchecked Sendable {
         throw .refused(key: key, detail: "a reader writes nothing")
     }
 
+    func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        throw .refused(key: key, detail: "a reader writes nothing")
+    }
+
     func dateSeconds() throws(ObjectStoreError) -> UInt64? { nil }
 
     func delete(_ keys: [String]) throws(ObjectStoreError) {

@@ -62,6 +62,10 @@ final class ActorStore: ObjectStore {
         try request(.put, key) { () throws(ObjectStoreError) in try base.putIfAbsent(key, body) }
     }
 
+    func replace(_ key: String, _ body: UnsafeRawBufferPointer) throws(ObjectStoreError) {
+        try request(.put, key) { () throws(ObjectStoreError) in try base.replace(key, body) }
+    }
+
     func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         try request(.get, key) { () throws(ObjectStoreError) in try base.get(key, limit: limit) }
     }

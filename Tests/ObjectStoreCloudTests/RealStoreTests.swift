@@ -107,6 +107,9 @@ struct RealStoreTests {
     @Test("of eight racing creators of a key one wins")
     func racing() throws { try server.conformance().racing() }
 
+    @Test("replacing takes the key from whatever is there, and readers find old bytes or new ones")
+    func replacing() throws { try server.conformance().replacing() }
+
     @Test("the probe accepts it for writing and leaves nothing")
     func probing() throws { try server.conformance().probing() }
 

@@ -78,6 +78,23 @@ struct S3StoreTests {
         #expect(server.requests.count == 6)
     }
 
+    @Test("a replacement is one PUT without a condition, and tells refusals")
+    func replacements() throws {
+        let server = try ScriptedServer { request in
+            request.path == "/bucket/p/pack"
+                ? .reply(200, ["ETag": "\"x\""]) : .error(403, "AccessDenied")
+        }
+        let store = try store(server)
+        try store.replace("pack", [1, 2, 3])
+        let put = try #require(server.requests.first)
+        #expect(put.headers["if-none-match"] == nil && put.body == [1, 2, 3])
+        #expect(put.headers["x-amz-content-sha256"] == Signer.hash([1, 2, 3]))
+        guard case .forbidden? = failure({ try store.replace("other", [1]) }) else {
+            Issue.record("a refusal")
+            return
+        }
+    }
+
     @Test("ranges are compared with what was asked for")
     func ranges() throws {
         let body = pattern(100)

@@ -68,6 +68,34 @@ struct DirectoryStoreTests {
         }
     }
 
+    @Test("a crash in any step of a replacement leaves the old bytes or the new ones, whole")
+    func replacementSweep() throws {
+        let key = "packs/v/one.pack"
+        let (old, new) = (pattern(9000, seed: 1), pattern(7000, seed: 2))
+        for names in [VolatileDisk.NameRule.independent, .journaled] {
+            var cut = 0
+            var didEnd = false
+            while !didEnd {
+                cut += 1
+                for seed in 0..<12 {
+                    let disk = VolatileDisk(seed: UInt64(seed), names: names)
+                    let first = store(disk.root, opener: 1)
+                    #expect(try first.putIfAbsent(key, old) == .created)
+                    disk.crashAt(disk.operationCount + cut)
+                    didEnd = failure { try first.replace(key, new) } == nil
+                    disk.crash(keeping: seed == 0 ? .none : .random(seed: UInt64(seed)))
+                    let second = store(disk.reboot(), opener: 2)
+                    let found = try second.get(key, limit: 1 << 20)
+                    #expect(found == new || !didEnd && found == old, "cut \(cut) seed \(seed)")
+                    try second.replace(key, new)
+                    #expect(try second.get(key, limit: 1 << 20) == new)
+                    #expect(try second.listAll(prefix: "").map(\.key) == [key])
+                }
+            }
+            #expect(cut > 3)
+        }
+    }
+
     @Test("an answer of exists is still true after a power cut")
     func existsIsDurable() throws {
         let disk = VolatileDisk(seed: 1)

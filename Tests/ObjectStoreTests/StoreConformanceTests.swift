@@ -106,6 +106,13 @@ struct StoreConformanceTests {
         try implementation.check { try $0.racing() }
     }
 
+    @Test(
+        "replacing takes the key from whatever is there, and readers find old bytes or new ones",
+        arguments: Implementation.allCases)
+    func replacing(on implementation: Implementation) throws {
+        try implementation.check { try $0.replacing() }
+    }
+
     @Test("the probe accepts it for writing and leaves nothing", arguments: Implementation.allCases)
     func probing(on implementation: Implementation) throws {
         try implementation.check { try $0.probing() }

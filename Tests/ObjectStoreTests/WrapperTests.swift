@@ -26,6 +26,12 @@ struct WrapperTests {
         store.inject(StoreFault(.replyLost))
         #expect(failure { _ = try store.putIfAbsent("lost", [7]) }?.isRetryable == true)
         #expect(try store.putIfAbsent("lost", [8]) == .exists)
+        store.inject(StoreFault(.late(afterRequests: 1), operation: .put))
+        #expect(failure { try store.replace("lost", [9]) }?.isRetryable == true)
+        #expect(try store.get("lost", limit: 1) == [9])
+        store.inject(StoreFault(.replyLost, operation: .put))
+        #expect(failure { try store.replace("lost", [10]) }?.isRetryable == true)
+        #expect(try store.get("lost", limit: 1) == [10])
 
         store.inject(StoreFault(.flipped))
         #expect(try store.get("p/2", limit: 3) != [1, 2, 3])

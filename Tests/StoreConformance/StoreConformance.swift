@@ -87,7 +87,7 @@ public struct StoreConformance: Sendable {
         for key in ["", "/a", "a/", "a//b", ".", "a/../b", "a b", "ä", "a+b", "a\u{0}", long] {
             for call in [
                 { _ = try store.putIfAbsent(key, [1]) }, { _ = try store.get(key, limit: 1) },
-                { try store.delete([key]) },
+                { try store.replace(key, [1]) }, { try store.delete([key]) },
             ] {
                 guard case .refused? = failure(call) else {
                     Issue.record("\(key) was taken")
@@ -163,6 +163,36 @@ public struct StoreConformance: Sendable {
             let content = try store.get("race/\(round)/key", limit: 5000)
             #expect(content == [UInt8](repeating: won.first ?? 99, count: 5000))
         }
+    }
+
+    /// Replacing takes the key from whatever is there, and readers find old bytes or new ones.
+    public func replacing() throws {
+        let old = pattern(200_000, seed: 1)
+        let new = pattern(150_000, seed: 2)
+        #expect(try store.putIfAbsent("a/b/object", old) == .created)
+        #expect(try store.putIfAbsent("a/b/other", [1]) == .created)
+        try store.replace("a/b/object", new)
+        #expect(try store.get("a/b/object", limit: 200_000) == new)
+        #expect(try store.head("a/b/object") == 150_000)
+        #expect(try store.putIfAbsent("a/b/object", [1]) == .exists)
+        try store.replace("a/c/absent", [3])
+        try store.replace("a/c/absent", [3])
+        #expect(try store.get("a/c/absent", limit: 1) == [3])
+        #expect(
+            try store.listAll(prefix: "").map(\.key) == ["a/b/object", "a/b/other", "a/c/absent"])
+        let threads = try RacingThreads(count: 4) { index in
+            for round in 0..<10 {
+                if index == 0 {
+                    try store.replace("a/b/object", round % 2 == 0 ? old : new)
+                } else {
+                    let found = try store.get("a/b/object", limit: 200_000)
+                    #expect(found == old || found == new)
+                }
+            }
+        }
+        try threads.join()
+        try store.delete(["a/b/object"])
+        #expect(try store.head("a/b/object") == nil)
     }
 
     /// The probe accepts it for writing and leaves nothing.
