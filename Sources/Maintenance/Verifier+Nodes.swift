@@ -16,6 +16,9 @@ extension Verifier {
     mutating func readNodes(_ batch: VerifyBatch) throws(VerifyError) {
         let order = batch.nodeOrder
         guard !order.isEmpty else { return }
+        for place in order where needs != nil {
+            needs?.add(packs[place.pack].id, .node, place.entry.extent, place.entry.hash)
+        }
         let outcomes = try read(
             order.map { place in
                 let (entry, chunk, blockBytes) = (place.entry, place.chunk, place.blockBytes)
@@ -124,7 +127,11 @@ extension Verifier {
                     hitUnresolved(frame.slot, nodeUse, index, batch)
                     continue
                 }
-                if try isThere(pack) {
+                if needs != nil {
+                    needs?.add(
+                        packs[pack].id, .frame, frame.extent, frame.hash, mask: frame.mask,
+                        grains: view.grains)
+                } else if try isThere(pack) {
                     batch.window.add(
                         FramePlace(pack: pack, pointer: frame, grains: view.grains), use: use,
                         block: index)

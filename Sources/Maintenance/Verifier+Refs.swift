@@ -189,6 +189,7 @@ extension Verifier {
     ) throws(VerifyError) {
         if let scope, !scope.contains(pointer.volume) { return }
         let commit = CommitKey(volume: pointer.volume, sequence: pointer.sequence)
+        pinned[commit, default: []].insert(pointer.token)
         if subjectByKey[commit] == nil { try readCommits([commit]) }
         let subject: Int
         if let known = subjectByKey[commit] {

@@ -22,6 +22,7 @@ extension Verifier {
         let pages = commits.map(\.commit.chunkPageLimit).max() ?? 0
         for page in 0..<pages { try walk(page, batch) }
         try readNodes(batch)
+        if needs != nil { return noteSizes(batch) }
         try readFrames(batch)
         try close(batch)
     }
@@ -135,6 +136,7 @@ extension Verifier {
             }
         }
         let order = wanted.sorted { $0.key.offset < $1.key.offset }
+        notePages(order.map(\.key), .packPage)
         let outcomes = try read(
             order.map { pointer, users in
                 let (hash, index) = (pointer.hash, users[0].page)
@@ -178,6 +180,7 @@ extension Verifier {
             }
         }
         let order = wanted.sorted { $0.key.offset < $1.key.offset }
+        notePages(order.map(\.key), .chunkPage)
         let outcomes = try read(
             order.map { pointer, users in
                 let (hash, blockBytes) = (

@@ -71,6 +71,11 @@ public struct Verifier<Store: ObjectStore> {
 
     var packs = VerifyPacks()
 
+    /// Set: pointers to some packs are gathered, and no frame is read.
+    var needs: PackNeeds?
+    /// Tokens of commits as refs name them.
+    var pinned: [CommitKey: Set<Token>] = [:]
+
     /// `random` decides what a sample takes.
     public init(
         store: Store, options: VerifyOptions, random: any RandomSource,
