@@ -30,9 +30,8 @@ extension Repairer {
         }
         if own?.isWhole == true { return note(key.key, .repaired, "it is whole now") }
         guard tokens.count <= 1 else {
-            return note(
-                key.key, .notRepaired, "refs and commits name unlike tokens for it: "
-                    + tokens.map(\.description).sorted().joined(separator: ", "))
+            let words = tokens.map(\.description).sorted().joined(separator: ", ")
+            return note(key.key, .notRepaired, "refs and commits name unlike tokens: \(words)")
         }
         var strangers: [String] = []
         for source in sources {

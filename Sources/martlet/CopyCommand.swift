@@ -43,18 +43,10 @@ struct CopyCommand: ParsableCommand {
         let meter = ProgressMeter(isSilent: isSilent)
         defer { meter.end() }
         let report = try StoreCopy.run(
-            from: try place(source), to: try place(destination), order
+            from: try SettingOptions.repository(source, config: config),
+            to: try SettingOptions.repository(destination, config: config), order
         ) { meter.tell($0.doneBytes, $0.totalBytes, 0, $1) }
         meter.end()
         print(json ? report.json.text : report.lines.joined(separator: "\n"))
-    }
-
-    /// A URL, or a configuration file that names one.
-    private func place(_ text: String) throws(UserError) -> Configuration {
-        let isURL = text.contains("://")
-        var sources = try SettingOptions.sources(
-            config: isURL ? config : text, environment: Environment.all)
-        if isURL { sources.flags.store = text }
-        return try ConfigurationLoader.load(sources)
     }
 }

@@ -24,6 +24,17 @@ struct SettingOptions: ParsableArguments {
         return sources
     }
 
+    /// A repository by its URL, with the settings of a configuration file, or by a configuration
+    /// file of its own.
+    static func repository(
+        _ text: String, config: String?
+    ) throws(UserError) -> Configuration {
+        let isURL = text.contains("://")
+        var sources = try sources(config: isURL ? config : text, environment: Environment.all)
+        if isURL { sources.flags.store = text }
+        return try ConfigurationLoader.load(sources)
+    }
+
     /// The settings of a file and of the environment.
     static func sources(
         config: String?, environment: [String: String]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// `martlet verify`: is everything in the store whole? Exit 1 on any fault.
+// `martlet verify`: is everything in the store whole? With --repair, what is not is made whole from
+// where the operator says. Exit 1 on any fault that is left.
 
 import ArgumentParser
 import Daemon
@@ -44,11 +45,21 @@ struct VerifyCommand: ParsableCommand {
             Reads every ref, commit, table, map node and frame, and checks their hashes. A fault \
             is named with its object and with the bytes of every disk that cannot be read for it. \
             Needs no daemon and may run beside some. Exits with 1 if anything is not whole.
+
+            With --repair, damaged and missing packs and commits are put back under their own \
+            keys, from the places given and only with bytes that have every hash that anything \
+            names. Then everything is checked again: the exit is 0 if all is whole at the end.
             """)
 
     @OptionGroup var settings: SettingOptions
     @Option(help: ArgumentHelp("Read this share of the data: 5%.", valueName: "share"))
     var sample = Share(millionths: 1_000_000)
+    @Option(
+        name: .customLong("repair"),
+        help: ArgumentHelp(
+            "Repair what is damaged: from=URL takes it from another repository (or a configuration "
+                + "file that names it). May be given several times.", valueName: "how"))
+    var repairs: [String] = []
     @Option(help: "Requests under way at one time.") var threads = 16
     @Flag(help: "Print JSON.") var json = false
     @Flag(name: .customLong("no-progress"), help: "Say nothing until the end.")
@@ -74,6 +85,7 @@ struct VerifyCommand: ParsableCommand {
             }
             options.name = valid
         }
+        options.repairs = try repairPlaces()
         let sources = try settings.sources(environment: Environment.all)
         let meter = ProgressMeter(isSilent: isSilent)
         let verdict = try RepositoryCheck.run(
@@ -81,6 +93,23 @@ struct VerifyCommand: ParsableCommand {
         meter.end()
         print(json ? verdict.json : verdict.lines.joined(separator: "\n"))
         guard verdict.isWhole else { throw ExitCode(1) }
+    }
+}
+
+extension VerifyCommand {
+    private func repairPlaces() throws(UserError) -> [RepairPlace] {
+        var places: [RepairPlace] = []
+        for how in repairs {
+            guard how.hasPrefix("from="), how.count > "from=".count else {
+                throw UserError(
+                    .badRequest, what: "cannot repair \"\(how.prefix(140))\"",
+                    why: "it names no way to repair", remedy: "give from=URL")
+            }
+            let place = String(how.dropFirst("from=".count))
+            places.append(
+                .repository(try SettingOptions.repository(place, config: settings.config)))
+        }
+        return places
     }
 }
 

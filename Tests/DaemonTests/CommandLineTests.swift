@@ -8,6 +8,7 @@ import AdminAPI
 import ArgumentParser
 import Daemon
 import Primitives
+import TestSupport
 import Testing
 
 @testable import martlet
@@ -109,6 +110,20 @@ struct CommandLineTests {
     func later(word: String) async {
         #expect(LaterCommands.refusal(of: word)?.hasPrefix("cannot run \(word) : ") == true)
         #expect(await Martlet.run([word, "--anything"]) == 2)
+    }
+
+    @Test("a repair names where it takes bytes from, and never the repository itself")
+    func repairs() async throws {
+        let verify = try VerifyCommand.parse(
+            ["prod", "--repair", "from=file:///a", "--repair", "from=b.toml"])
+        #expect(verify.repairs == ["from=file:///a", "from=b.toml"] && verify.name == "prod")
+        let folder = try ScratchDirectory()
+        let store = "file://\(folder.path)"
+        for how in ["from=", "from", "file:///a", "guess", "from=\(store)"] {
+            let status = await Martlet.run(["verify", "--store", store, "--repair", how])
+            #expect(status != 0, "\(how)")
+        }
+        #expect(await Martlet.run(["verify", "--repair"]) == 2)
     }
 
     @Test("copy takes two stores and names; a new export of a diff takes a store and no force")

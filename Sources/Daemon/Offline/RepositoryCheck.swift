@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // `martlet verify`: the verification of Maintenance over the configured store, with threads and
-// retries. Reads only.
+// retries, and its repair from where the operator says. Without that it reads only.
 
 import ControlPlane
 public import Documents
@@ -17,10 +17,18 @@ public struct RepositoryCheckOptions: Sendable {
     public var name: RefName?
     /// Share of the data in millionths, 1 to 1,000,000.
     public var sample: UInt64 = 1_000_000
-    /// Requests under way at one time.
+    /// Requests under way at one time, to each store.
     public var threads = 16
+    /// Where damaged objects may be repaired from, in the order of trust. None: nothing is written.
+    public var repairs: [RepairPlace] = []
 
     public init() {}
+}
+
+/// What a repair may take bytes from.
+public enum RepairPlace: Sendable {
+    /// Another repository.
+    case repository(Configuration)
 }
 
 /// What was found, as it is printed.
@@ -45,22 +53,63 @@ public enum RepositoryCheck {
         let store = try OfflineSource.patientStore(configuration, what)
         let pool = WorkerPool(threads: options.threads, name: "verify")
         defer { pool.stop() }
+        if !options.repairs.isEmpty, configuration.storage.readonly {
+            throw UserError(
+                .forbidden, what: "cannot repair", why: "storage.readonly is set",
+                remedy: "use settings that may write, or leave out --repair")
+        }
+        var sources: [any RepairSource] = []
+        for place in options.repairs {
+            sources.append(try open(place, for: configuration, options, pool))
+        }
         var verifying = VerifyOptions()
         verifying.name = options.name
         verifying.sample = options.sample
         let start = clock.now
-        var verifier = Verifier(
-            store: store, options: verifying, random: SystemRandom(),
-            spread: { pool.spread($0, $1) },
-            progress: {
-                progress(
-                    $0.bytes, $0.bytesTotal, $0.faults, clock.now.nanoseconds(since: start))
-            })
+        let verifier = { (verifying: VerifyOptions) in
+            Verifier(
+                store: store, options: verifying, random: SystemRandom(),
+                spread: { pool.spread($0, $1) },
+                progress: {
+                    progress(
+                        $0.bytes, $0.bytesTotal, $0.faults, clock.now.nanoseconds(since: start))
+                })
+        }
         do throws(VerifyError) {
-            let report = try verifier.run()
+            guard !options.repairs.isEmpty else {
+                var verifier = verifier(verifying)
+                let report = try verifier.run()
+                return RepositoryVerdict(
+                    lines: report.lines, json: report.json.text, isWhole: report.isWhole)
+            }
+            var repairer = Repairer(
+                store: store, options: verifying, sources: sources, verifier: verifier)
+            let report = try repairer.run()
             return RepositoryVerdict(
                 lines: report.lines, json: report.json.text, isWhole: report.isWhole)
         } catch { throw explain(error, what) }
+    }
+
+    /// Opens what repairs may come from. Sends nothing.
+    private static func open(
+        _ place: RepairPlace, for configuration: Configuration, _ options: RepositoryCheckOptions,
+        _ pool: WorkerPool
+    ) throws(UserError) -> any RepairSource {
+        switch place {
+        case .repository(let other):
+            let what = "cannot repair from \(other.storage.url)"
+            guard other.storage.url != configuration.storage.url else {
+                throw UserError(
+                    .badRequest, what: what, why: "that is the repository itself",
+                    remedy: "name a replica, a backup or a copy of it")
+            }
+            var other = other
+            other.storage.maxDownloads = Int64(options.threads)
+            // Nothing is ever written there.
+            other.storage.readonly = true
+            return StoreRepairSource(
+                try OfflineSource.patientStore(other, what), spread: { pool.spread($0, $1) })
+        }
     }
 
     private static func explain(_ error: VerifyError, _ what: String) -> UserError {

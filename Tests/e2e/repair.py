@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The Martlet authors
+#
+# Objects of a real store damaged by hand, and put back by `martlet verify --repair` from a replica
+# or from a repository that disks were copied to, beside a daemon and after it.
+
+import json
+import os
+import random
+import shutil
+
+import nbdclient
+from harness import (
+    KIB, MARTLET, MIB, Daemon, check, contains, equal, main, require, run, test, write_image)
+
+
+def objects(store, below):
+    """Files of a directory store, each with its bytes."""
+    found = {}
+    for folder, _, names in os.walk(f"{store}/{below}"):
+        for name in names:
+            path = os.path.join(folder, name)
+            with open(path, "rb") as file:
+                found[os.path.relpath(path, store)] = file.read()
+    return found
+
+
+def put(store, key, data):
+    with open(f"{store}/{key}", "wb") as file:
+        file.write(data)
+
+
+def flipped(data, place):
+    return data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1:]
+
+
+def verify(daemon, *arguments):
+    """The exit status, and what was said as JSON."""
+    done = run(MARTLET, "verify", "--store", daemon.store_url, "--json", "--no-progress",
+               *arguments, check_status=False)
+    return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def filled():
+    require("nbdcopy")
+    daemon = Daemon().start()
+    image = write_image(f"{daemon.directory}/disk.img", 24 * MIB, seed=5)
+    daemon.create("prod", 24 * MIB, block_size=64 * KIB)
+    run("nbdcopy", image, daemon.uri("prod"))
+    daemon.cli("snapshot", "prod", "--tag", "first")
+    daemon.cli("create", "work", "--from", "tag:first")
+    run("nbdcopy", write_image(f"{daemon.directory}/more.img", 6 * MIB, seed=6),
+        daemon.uri("work"))
+    daemon.drain("work")
+    return daemon, image
+
+
+@test("packs and commits damaged in every way are put back from a replica, beside the daemon")
+def from_replica():
+    daemon, image = filled()
+    daemon.drain("prod")
+    replica = f"{daemon.directory}/replica"
+    shutil.copytree(daemon.store, replica)
+    whole = objects(daemon.store, "packs") | objects(daemon.store, "volumes")
+    generator = random.Random(3)
+    packs = [key for key in whole if key.startswith("packs/")]
+    commits = [key for key in whole if key.startswith("volumes/")]
+    ways = [
+        lambda key, data: put(daemon.store, key, flipped(data, generator.randrange(len(data)))),
+        lambda key, data: put(daemon.store, key, data[:len(data) // 2]),
+        lambda key, data: put(daemon.store, key, b""),
+        lambda key, data: os.remove(f"{daemon.store}/{key}"),
+    ]
+    tried = 0
+    for key in packs[:6]:
+        for way in ways:
+            way(key, whole[key])
+            status, before = verify(daemon)
+            if status == 0:
+                # A pack that nothing needs, or a member of it.
+                put(daemon.store, key, whole[key])
+                continue
+            check(before["faults"], "faults without faults")
+            status, report = verify(daemon, "--repair", f"from=file://{replica}")
+            equal(status, 0, f"exit of the repair of {key}: {report}")
+            check(any(done["key"] == key and done["repaired"] for done in report["repairs"]),
+                  f"{key} is not among {report['repairs']}")
+            tried += 1
+    for key in commits:
+        put(daemon.store, key, flipped(whole[key], len(whole[key]) - 1))
+    equal(verify(daemon)[0], 1, "exit with damaged commits")
+    status, report = verify(daemon, "--repair", f"from=file://{replica}")
+    equal(status, 0, f"exit of the repair of commits: {report}")
+    equal(objects(daemon.store, "packs") | objects(daemon.store, "volumes"), whole, "the store")
+    check(tried >= 4, f"only {tried} damages were found")
+    # From the store alone, the fork too.
+    equal(daemon.terminate(), 0, "exit status of SIGTERM")
+    daemon.lose_cache()
+    daemon.start()
+    images = []
+    for name in (image, f"{daemon.directory}/more.img"):
+        with open(name, "rb") as file:
+            images.append(file.read())
+    check(nbdclient.read_all(daemon.nbd, "prod") == images[0], "prod reads wrong")
+    check(nbdclient.read_all(daemon.nbd, "work") == images[1] + images[0][len(images[1]):],
+          "work reads wrong")
+    return f"{tried} damages of packs, {len(commits)} of commits"
+
+
+@test("frames are found by their content where the disk was copied to, and nothing is guessed")
+def from_copy():
+    daemon, _ = filled()
+    equal(daemon.terminate(), 0, "exit status of SIGTERM")
+    copy = f"{daemon.directory}/copy"
+    other = Daemon("other", store=copy).start()
+    equal(other.terminate(), 0, "exit status of SIGTERM")
+    run(MARTLET, "copy", "--no-progress", daemon.store_url, f"file://{copy}", "prod")
+    whole = objects(daemon.store, "packs")
+    largest = max(whole, key=lambda key: len(whole[key]))
+    put(daemon.store, largest, flipped(whole[largest], 200))
+    equal(verify(daemon)[0], 1, "exit with a damaged frame")
+    # A store that has nothing of it.
+    status, report = verify(daemon, "--repair", f"from=file://{other.directory}/cache")
+    equal(status, 1, "exit of a repair from nothing")
+    contains(report["repairs"][0]["detail"], "no source has 1 of its", "what is missing")
+    status, report = verify(daemon, "--repair", f"from=file://{copy}")
+    equal(status, 0, f"exit of the repair: {report}")
+    equal(objects(daemon.store, "packs"), whole, "the packs")
+    refused = run(MARTLET, "verify", "--store", daemon.store_url, "--repair",
+                  f"from={daemon.store_url}", check_status=False)
+    equal(refused.returncode, 2, "exit of a repair from itself")
+    contains(refused.stderr, "that is the repository itself", "the refusal")
+
+
+if __name__ == "__main__":
+    main()
