@@ -32,6 +32,16 @@ struct AdminCall {
         return sequence
     }
 
+    /// The hash behind `blocks/`.
+    func hash() throws(UserError) -> Hash128 {
+        guard let hash = Hash128(hexadecimal: parameters[0]), !hash.isZero else {
+            throw UserError(
+                .badRequest, what: "cannot use the hash \(parameters[0].prefix(64))",
+                why: "it is not 32 lower-case hexadecimal digits", remedy: "send such")
+        }
+        return hash
+    }
+
     /// Which difference is asked for, and how it is to be written.
     func diffRequest() throws(UserError) -> DiffRequest {
         let version = numbers["version"] ?? 1

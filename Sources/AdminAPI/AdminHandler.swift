@@ -103,6 +103,7 @@ public struct AdminHandler: Sendable {
             response.contentType = "application/octet-stream"
             response.stream = StreamedBody(first: try await diff.next() ?? [], rest: diff)
             return response
+        case .cachedBlock: return try await cachedBlock(try call.hash())
         case .exportMetrics:
             return AdminResponse(
                 body: AdminJSON.encode(MetricTable(try await service.metrics(try call.name))))
@@ -122,6 +123,17 @@ public struct AdminHandler: Sendable {
             response.contentType = "text/plain; version=0.0.4; charset=utf-8"
             return response
         }
+    }
+
+    private func cachedBlock(_ hash: Hash128) async throws(UserError) -> AdminResponse {
+        guard let bytes = try await service.cachedBlock(hash) else {
+            throw UserError(
+                .notFound, what: "cannot read \(hash)", why: "it is not in the cache of this host",
+                remedy: "ask another host, or the store")
+        }
+        var response = AdminResponse(body: bytes)
+        response.contentType = "application/octet-stream"
+        return response
     }
 
     private func performOnExport(

@@ -9,7 +9,7 @@ enum AdminAction: Equatable, Sendable {
     case listExports, putExport, getExport, deleteExport
     case drain, snapshot, snapshots, deleteSnapshot, tag, tags
     case promote, rollback, open, acknowledge, compact, resetCache
-    case status, exportMetrics, manifest, diff
+    case status, exportMetrics, manifest, diff, cachedBlock
     case health, ready, metrics
 }
 
@@ -54,6 +54,7 @@ struct AdminRoute: Sendable {
         AdminRoute("GET", "/api/exports/*/status", .status),
         AdminRoute("GET", "/api/exports/*/metrics", .exportMetrics),
         AdminRoute("HEAD", "/api/manifests/*/*", .manifest),
+        AdminRoute("GET", "/api/cache/blocks/*", .cachedBlock),
         AdminRoute("GET", "/api/tags", .tags),
         AdminRoute("GET", "/health", .health),
         AdminRoute("GET", "/health/ready", .ready),

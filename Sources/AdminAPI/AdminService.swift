@@ -46,6 +46,9 @@ public protocol AdminService: Sendable {
     /// store alone; nil if there is none.
     func manifest(prefix: String, name: String) async throws(UserError) -> String?
 
+    /// Clean bytes that this host's cache holds under a hash; nil: none.
+    func cachedBlock(_ hash: Hash128) async throws(UserError) -> [UInt8]?
+
     func readiness() async -> Readiness
     func metricFamilies() async -> [MetricFamily]
 }

@@ -5,6 +5,7 @@
 // the domain's types are spelled as the API spells them. An asynchronous thread never blocks here.
 
 import AdminAPI
+import CleanCache
 import ControlPlane
 import Documents
 import Formats
@@ -213,6 +214,10 @@ struct AdminBridge: AdminService {
                 throw error
             }
         }
+    }
+
+    func cachedBlock(_ hash: Hash128) async throws(UserError) -> [UInt8]? {
+        host.parts.cache.lookup(hash).map { Array($0.bytes) }
     }
 
     private static func reply(_ info: SnapshotInfo) -> SnapshotReply {

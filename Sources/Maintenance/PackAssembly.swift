@@ -126,6 +126,13 @@ struct PackAssembly {
 
     func need(_ index: Int) -> PackNeed? { wants.members[members[index].extent.offset] }
 
+    func wanted(_ index: Int) -> WantedMember {
+        let need = need(index)
+        return WantedMember(
+            member: members[index], mask: need?.mask, grains: need?.grains ?? 0,
+            stacks: wants.stacks[members[index].extent.offset] ?? [])
+    }
+
     /// Members that are not at hand yet.
     var gaps: [Int] { parts.indices.filter { parts[$0] == nil } }
 

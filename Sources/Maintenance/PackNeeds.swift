@@ -6,6 +6,7 @@
 
 import Formats
 import Primitives
+import VolumeMap
 
 /// A member as a pointer describes it.
 struct PackNeed: Hashable, Sendable {
@@ -19,6 +20,9 @@ struct PackNeed: Hashable, Sendable {
 struct PackWants: Sendable {
     /// By their offsets.
     var members: [UInt32: PackNeed] = [:]
+    /// Cache keys of blocks whose newest frame one is, by its offset: a few of them.
+    var stacks: [UInt32: [Hash128]] = [:]
+    private static let stacksMax = 4
     /// Bytes of the object, as tables of packs state them.
     var size: UInt64?
     /// Two pointers say different things of it: no bytes can be right for both.
@@ -28,6 +32,12 @@ struct PackWants: Sendable {
         let offset = need.member.extent.offset
         if let known = members[offset], known != need { isContradictory = true }
         members[offset] = need
+    }
+
+    mutating func add(stack: Hash128, at offset: UInt32) {
+        let known = stacks[offset] ?? []
+        guard known.count < Self.stacksMax, !known.contains(stack) else { return }
+        stacks[offset] = known + [stack]
     }
 
     mutating func add(size: UInt64) {
@@ -54,15 +64,28 @@ struct PackNeeds {
                 grains: grains))
     }
 
+    /// A frame, which is the newest of the block with that cache key.
+    mutating func add(
+        _ pack: PackID, _ frame: FramePointer, grains: Int, newestOf stack: Hash128?
+    ) {
+        guard packs[pack] != nil else { return }
+        add(pack, .frame, frame.extent, frame.hash, mask: frame.mask, grains: grains)
+        if let stack, stack != frame.hash { packs[pack]?.add(stack: stack, at: frame.offset) }
+    }
+
     mutating func add(_ pack: PackID, size: UInt64) { packs[pack]?.add(size: size) }
 }
 
 extension Verifier {
     /// Walks every commit of the repository down to its map nodes and tells what they need of some
-    /// packs. Frames are not read. What cannot be read on the way hides what lies behind it.
-    mutating func survey(_ packs: Set<PackID>) throws(VerifyError) -> PackNeeds {
+    /// packs. Frames are not read. What cannot be read on the way hides what lies behind it, unless
+    /// somebody can rescue it.
+    mutating func survey(
+        _ packs: Set<PackID>, rescue: @escaping (Piece) -> FetchBuffer?
+    ) throws(VerifyError) -> PackNeeds {
         precondition(options.name == nil && subjects.isEmpty, "a verifier surveys once, and all")
         needs = PackNeeds(packs)
+        self.rescue = rescue
         let commitKeys = try listCommits(prefix: "volumes/")
         let refs = try readRefs()
         try readCommits(commitKeys)

@@ -16,6 +16,16 @@ public enum FoundMember: Sendable {
     case content([UInt8], mask: GrainMask, grains: Int)
 }
 
+/// A member that a pack lacks.
+public struct WantedMember: Sendable {
+    public let member: PackMember
+    /// Of a frame that a pointer leads to: its grains, and of how many.
+    public let mask: GrainMask?
+    public let grains: Int
+    /// Cache keys of blocks whose newest frame it is: they have its grains.
+    public let stacks: [Hash128]
+}
+
 /// One source. Confined to the thread that repairs.
 public protocol RepairSource: AnyObject {
     /// As the report names it, without secrets.
@@ -31,7 +41,7 @@ public protocol RepairSource: AnyObject {
     func search(_ hashes: Set<Hash128>) throws(ObjectStoreError)
 
     /// What it has for members that were searched for, in their order; nil for those it has not.
-    func members(_ wanted: [PackMember]) throws(ObjectStoreError) -> [FoundMember?]
+    func members(_ wanted: [WantedMember]) throws(ObjectStoreError) -> [FoundMember?]
 }
 
 /// Members that one call asks a source for at most.

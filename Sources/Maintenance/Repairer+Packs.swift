@@ -48,7 +48,7 @@ extension Repairer {
         }
         guard !named.isEmpty, !sources.isEmpty else { return }
         var surveyor = makeSurveyor()
-        let needs = try surveyor.survey(Set(named.keys))
+        let needs = try surveyor.survey(Set(named.keys), rescue: rescue)
         let cases = named.sorted { $0.key.key < $1.key.key }.map { pack, isNamed in
             PackCase(pack: pack, isNamed: isNamed, wants: needs.packs[pack] ?? PackWants())
         }
@@ -64,6 +64,24 @@ extension Repairer {
             _ = ask(source) { source throws(ObjectStoreError) in try source.search(wanted) }
         }
         for damaged in open { _ = try repair(damaged, searches: true) }
+    }
+
+    /// A map node or a page that cannot be read, from a source that needs no search: what lies
+    /// behind it tells how single grains are found.
+    private func rescue(_ piece: Verifier<Store>.Piece) -> FetchBuffer? {
+        let member = PackMember(kind: .node, extent: piece.extent, hash: piece.hash)
+        let wanted = WantedMember(member: member, mask: nil, grains: 0, stacks: [])
+        for source in sources {
+            guard let found = try? source.members([wanted]).first,
+                case .stored(let bytes)? = found
+            else { continue }
+            let buffer = bytes.withUnsafeBytes { bytes -> FetchBuffer? in
+                guard (try? piece.check(bytes)) != nil else { return nil }
+                return FetchBuffer(copying: bytes)
+            }
+            if let buffer { return buffer }
+        }
+        return nil
     }
 
     /// Repairs a pack, or notes why not. Without `searches` one that lacks members after all
@@ -166,7 +184,7 @@ extension Repairer {
             var count = 0
             for start in stride(from: 0, to: gaps.count, by: RepairLimits.membersAtOnce) {
                 let some = gaps[start..<min(start + RepairLimits.membersAtOnce, gaps.count)]
-                let wanted = some.map { assembly.members[$0] }
+                let wanted = some.map { assembly.wanted($0) }
                 let found = ask(source) { source throws(ObjectStoreError) in
                     try source.members(wanted)
                 }

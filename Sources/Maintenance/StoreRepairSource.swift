@@ -5,7 +5,7 @@
 // replica or a backup of the bucket has; else members of any of its packs that have the wanted
 // hash, which a repository has that disks were copied to.
 
-public import Formats
+import Formats
 public import ObjectStore
 public import Primitives
 import Synchronization
@@ -96,9 +96,9 @@ public final class StoreRepairSource<Store: ObjectStore>: RepairSource {
         }
     }
 
-    public func members(_ wanted: [PackMember]) throws(ObjectStoreError) -> [FoundMember?] {
+    public func members(_ wanted: [WantedMember]) throws(ObjectStoreError) -> [FoundMember?] {
         var found: [FoundMember?] = []
-        for member in wanted { found.append(try self.member(member)) }
+        for wanted in wanted { found.append(try member(wanted.member)) }
         return found
     }
 

@@ -23,7 +23,8 @@ extension Verifier {
             order.map { place in
                 let (entry, chunk, blockBytes) = (place.entry, place.chunk, place.blockBytes)
                 return Piece(
-                    pack: place.pack, extent: entry.extent, part: FormatName.node.rawValue
+                    pack: place.pack, extent: entry.extent, hash: entry.hash,
+                    part: FormatName.node.rawValue
                 ) { bytes throws(FormatError) in
                     try MapChecks.node(
                         bytes, hash: entry.hash, chunk: chunk, blockBytes: blockBytes)
@@ -129,8 +130,8 @@ extension Verifier {
                 }
                 if needs != nil {
                     needs?.add(
-                        packs[pack].id, .frame, frame.extent, frame.hash, mask: frame.mask,
-                        grains: view.grains)
+                        packs[pack].id, frame, grains: view.grains,
+                        newestOf: position == 0 ? stack.contentKey : nil)
                 } else if try isThere(pack) {
                     batch.window.add(
                         FramePlace(pack: pack, pointer: frame, grains: view.grains), use: use,

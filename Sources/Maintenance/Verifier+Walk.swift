@@ -33,6 +33,7 @@ extension Verifier {
     struct Piece: Sendable {
         let pack: UInt32
         let extent: PackExtent
+        let hash: Hash128
         let part: String
         let check: @Sendable (UnsafeRawBufferPointer) throws(FormatError) -> Void
     }
@@ -49,6 +50,10 @@ extension Verifier {
         for (tag, piece) in pieces.enumerated() {
             let pack = packs[piece.pack].id
             if try !isThere(piece.pack) {
+                if let bytes = rescue?(piece) {
+                    outcomes[tag] = .bytes(bytes)
+                    continue
+                }
                 outcomes[tag] = .lost(missingPack(piece.pack))
             } else if piece.extent.length > FetchLimits.nodeBytesMax {
                 let place = place(of: piece.extent, in: piece.pack, piece.part)
@@ -65,7 +70,9 @@ extension Verifier {
             kept.keep(tag, bytes)
         }
         for (tag, piece) in pieces.enumerated() where outcomes[tag] == nil {
-            if let failure = failures[tag] {
+            if failures[tag] != nil, let bytes = rescue?(piece) {
+                outcomes[tag] = .bytes(bytes)
+            } else if let failure = failures[tag] {
                 outcomes[tag] = .lost(fault(failure, piece.extent, piece.pack, piece.part))
             } else if let bytes = kept.take(tag) {
                 outcomes[tag] = .bytes(bytes)
@@ -141,7 +148,7 @@ extension Verifier {
             order.map { pointer, users in
                 let (hash, index) = (pointer.hash, users[0].page)
                 return Piece(
-                    pack: packs.number(of: pointer.pack), extent: pointer.extent,
+                    pack: packs.number(of: pointer.pack), extent: pointer.extent, hash: hash,
                     part: FormatName.packPage.rawValue
                 ) { bytes throws(FormatError) in
                     try MapChecks.packPage(bytes, hash: hash, index: index)
@@ -187,7 +194,7 @@ extension Verifier {
                     pointer.hash, batch.commits[users[0]].commit.blockBytes
                 )
                 return Piece(
-                    pack: packs.number(of: pointer.pack), extent: pointer.extent,
+                    pack: packs.number(of: pointer.pack), extent: pointer.extent, hash: hash,
                     part: FormatName.chunkPage.rawValue
                 ) { bytes throws(FormatError) in
                     try MapChecks.chunkPage(

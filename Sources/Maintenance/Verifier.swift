@@ -73,6 +73,8 @@ public struct Verifier<Store: ObjectStore> {
 
     /// Set: pointers to some packs are gathered, and no frame is read.
     var needs: PackNeeds?
+    /// Who has map nodes and pages that cannot be read, in a survey.
+    var rescue: ((Piece) -> FetchBuffer?)?
     /// Tokens of commits as refs name them.
     var pinned: [CommitKey: Set<Token>] = [:]
 

@@ -46,13 +46,17 @@ struct APIClient {
         do {
             reply = try await Self.send(request)
         } catch {
-            throw UserError(
-                .failed, what: "cannot reach the daemon at \(endpoint)",
-                why: Self.reason(of: error),
-                remedy: "start it with martlet run, or name it with --api or MARTLET_API")
+            throw unreachable(error)
         }
         guard (200..<300).contains(reply.status) else { throw Self.failure(reply) }
         return reply
+    }
+
+    func unreachable(_ error: any Error) -> UserError {
+        UserError(
+            .failed, what: "cannot reach the daemon at \(endpoint)",
+            why: Self.reason(of: error),
+            remedy: "start it with martlet run, or name it with --api or MARTLET_API")
     }
 
     private static func send(_ request: HTTPClientRequest) async throws -> Reply {
@@ -74,7 +78,7 @@ struct APIClient {
         return try result.get()
     }
 
-    private var base: String {
+    var base: String {
         switch endpoint {
         case .tcp: "http://\(endpoint)"
         case .unix(let path): "http+unix://" + Self.escaped(path)
@@ -105,7 +109,7 @@ struct APIClient {
     }
 
     /// The daemon's own words, split again; the status if it had none.
-    private static func failure(_ reply: Reply) -> UserError {
+    static func failure(_ reply: Reply) -> UserError {
         guard let error = try? AdminJSON.decode(ErrorReply.self, from: reply.body) else {
             return UserError(
                 .failed, what: "cannot use the reply", why: "status \(reply.status)",

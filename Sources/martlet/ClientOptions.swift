@@ -24,6 +24,12 @@ struct ClientOptions: ParsableArguments {
     /// The flag, else the variable, else the embedded daemon's socket if it is there, else its
     /// port.
     func endpoint(environment: [String: String]) throws(UserError) -> Endpoint {
+        try Self.endpoint(address, environment: environment)
+    }
+
+    static func endpoint(
+        _ address: String?, environment: [String: String]
+    ) throws(UserError) -> Endpoint {
         let defaults = Configuration()
         if let text = address ?? environment["MARTLET_API"] {
             guard let endpoint = Endpoint(parsing: text) else {

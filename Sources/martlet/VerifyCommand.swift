@@ -58,8 +58,15 @@ struct VerifyCommand: ParsableCommand {
         name: .customLong("repair"),
         help: ArgumentHelp(
             "Repair what is damaged: from=URL takes it from another repository (or a configuration "
-                + "file that names it). May be given several times.", valueName: "how"))
+                + "file that names it), cache from this host's daemon and cache directory. May be "
+                + "given several times.", valueName: "how"))
     var repairs: [String] = []
+    @Option(
+        name: .customLong("api"),
+        help: ArgumentHelp(
+            "The daemon's API for --repair cache: unix:PATH or HOST:PORT (also MARTLET_API).",
+            valueName: "address"))
+    var address: String?
     @Option(help: "Requests under way at one time.") var threads = 16
     @Flag(help: "Print JSON.") var json = false
     @Flag(name: .customLong("no-progress"), help: "Say nothing until the end.")
@@ -85,7 +92,10 @@ struct VerifyCommand: ParsableCommand {
             }
             options.name = valid
         }
-        options.repairs = try repairPlaces()
+        let endpoint = try ClientOptions.endpoint(address, environment: Environment.all)
+        let cache = CacheClient(APIClient(endpoint: endpoint))
+        defer { cache.end() }
+        options.repairs = try repairPlaces(cache)
         let sources = try settings.sources(environment: Environment.all)
         let meter = ProgressMeter(isSilent: isSilent)
         let verdict = try RepositoryCheck.run(
@@ -97,13 +107,18 @@ struct VerifyCommand: ParsableCommand {
 }
 
 extension VerifyCommand {
-    private func repairPlaces() throws(UserError) -> [RepairPlace] {
+    /// The cache first: what is at hand costs no request to any store.
+    private func repairPlaces(_ cache: CacheClient) throws(UserError) -> [RepairPlace] {
         var places: [RepairPlace] = []
         for how in repairs {
+            if how == "cache" {
+                places.insert(.cache { hash throws(UserError) in try cache.block(hash) }, at: 0)
+                continue
+            }
             guard how.hasPrefix("from="), how.count > "from=".count else {
                 throw UserError(
                     .badRequest, what: "cannot repair \"\(how.prefix(140))\"",
-                    why: "it names no way to repair", remedy: "give from=URL")
+                    why: "it names no way to repair", remedy: "give from=URL or cache")
             }
             let place = String(how.dropFirst("from=".count))
             places.append(

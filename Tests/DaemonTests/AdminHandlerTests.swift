@@ -155,6 +155,22 @@ struct AdminEndpointTests {
         #expect(response.status == 200)
     }
 
+    @Test("a cached block is its bytes, 404 if there is none, 400 for what is no hash")
+    func cachedBlock() async {
+        let service = FakeAdminService()
+        let hash = String(repeating: "5a", count: 16)
+        let found = await send("GET /api/cache/blocks/\(hash)", to: service)
+        #expect(found.status == 200 && found.text == "token")
+        #expect(found.contentType == "application/octet-stream")
+        #expect(service.calls == ["cached \(hash)"])
+        service.set(manifest: nil)
+        #expect(await send("GET /api/cache/blocks/\(hash)", to: service).status == 404)
+        for bad in ["5a", String(repeating: "0", count: 32), hash + "5a"] {
+            #expect(await send("GET /api/cache/blocks/\(bad)", to: service).status == 400)
+        }
+        #expect(await send("POST /api/cache/blocks/\(hash)", to: service).status == 405)
+    }
+
     @Test("a manifest that exists carries its token, one that does not answers 404")
     func manifest() async {
         let service = FakeAdminService()

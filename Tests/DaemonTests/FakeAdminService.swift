@@ -164,6 +164,11 @@ final class FakeAdminService: AdminService {
         return state.withLock { $0.manifest }
     }
 
+    func cachedBlock(_ hash: Hash128) async throws(UserError) -> [UInt8]? {
+        try record("cached \(hash)")
+        return state.withLock { $0.manifest }.map { Array($0.utf8) }
+    }
+
     func readiness() async -> Readiness { Readiness(reasons: state.withLock { $0.reasons }) }
 
     func metricFamilies() async -> [MetricFamily] {

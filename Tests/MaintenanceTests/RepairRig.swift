@@ -91,13 +91,19 @@ extension SmallRepository {
         return places
     }
 
-    /// Damages one object, repairs, and holds the store against what it was.
     func expectRepaired(
         _ key: String, _ bytes: [UInt8]?, from sources: [MemoryStore], _ comment: String
     ) throws {
+        try expectRepaired(key, bytes, by: sources.map { StoreRepairSource($0) }, comment)
+    }
+
+    /// Damages one object, repairs, and holds the store against what it was.
+    func expectRepaired(
+        _ key: String, _ bytes: [UInt8]?, by sources: [any RepairSource], _ comment: String
+    ) throws {
         let before = store.objects
         try replace(key, bytes)
-        let report = try repair(from: sources)
+        let report = try repair(sources)
         let said = report.lines.joined(separator: "\n")
         #expect(report.isWhole, "\(comment): \(said)")
         #expect(!report.found.isWhole, "\(comment)")
@@ -111,10 +117,17 @@ extension SmallRepository {
         _ key: String, _ bytes: [UInt8]?, from sources: [MemoryStore], _ words: String,
         _ comment: String
     ) throws {
+        try expectLeft(key, bytes, by: sources.map { StoreRepairSource($0) }, words, comment)
+    }
+
+    func expectLeft(
+        _ key: String, _ bytes: [UInt8]?, by sources: [any RepairSource], _ words: String,
+        _ comment: String
+    ) throws {
         let whole = store.objects[key]
         try replace(key, bytes)
         let (objects, puts) = (store.objects, store.counts.puts)
-        let report = try repair(from: sources)
+        let report = try repair(sources)
         #expect(!report.isWhole, "\(comment)")
         let outcome = report.outcomes.first { $0.key == key }
         #expect(outcome?.result == .notRepaired, "\(comment)")

@@ -132,5 +132,49 @@ def from_copy():
     contains(refused.stderr, "that is the repository itself", "the refusal")
 
 
+@test("what a daemon has read comes back from its cache, and its commit from its directory")
+def from_cache():
+    daemon, _ = filled()
+    nbdclient.read_all(daemon.nbd, "prod")
+    nbdclient.read_all(daemon.nbd, "work")
+    whole = objects(daemon.store, "packs") | objects(daemon.store, "volumes")
+    here = ["--cache", daemon.cache, "--api", f"unix:{daemon.api}"]
+    generator = random.Random(4)
+    packs = [key for key in whole if key.startswith("packs/")]
+    for key in packs:
+        data = whole[key]
+        for _ in range(6):
+            data = flipped(data, generator.randrange(64, len(data)))
+        put(daemon.store, key, data)
+    equal(verify(daemon)[0], 1, "exit with damaged packs")
+    status, report = verify(daemon, "--repair", "cache", *here)
+    equal(status, 0, f"exit of the repair: {report}")
+    check(all(done["sources"] == ["the cache of this host"] for done in report["repairs"]),
+          f"the sources: {report['repairs']}")
+    # Members that nothing refers to are not read, and stay as they are.
+    now = objects(daemon.store, "packs")
+    equal([key for key in packs if now[key] != whole[key]], [], "packs that differ")
+    # Without the daemon there are the roots of its volumes.
+    equal(daemon.terminate(), 0, "exit status of SIGTERM")
+    roots = 0
+    for key, data in objects(daemon.store, "volumes").items():
+        volume, sequence = key.split("/")[1], key.rsplit(".", 1)[1]
+        if not os.path.exists(f"{daemon.cache}/volumes/{volume}/root/{sequence}"):
+            continue
+        put(daemon.store, key, b"")
+        status, report = verify(daemon, "--repair", "cache", *here)
+        equal(status, 0, f"exit of the repair of {key}: {report}")
+        equal(objects(daemon.store, "volumes")[key], data, f"the commit {key}")
+        roots += 1
+    equal(roots, 2, "newest commits in the cache directory")
+    equal(daemon.start().terminate(), 0, "exit status of SIGTERM")
+    # And nothing that only a daemon has.
+    put(daemon.store, packs[0], flipped(now[packs[0]], 100))
+    status, report = verify(daemon, "--repair", "cache", *here)
+    equal(status, 1, "exit of a repair without the daemon")
+    contains(report["repairs"][0]["detail"], "cannot reach the daemon", "the reason")
+    return f"{len(packs)} packs, {roots} commits"
+
+
 if __name__ == "__main__":
     main()

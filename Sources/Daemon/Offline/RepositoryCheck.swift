@@ -25,12 +25,6 @@ public struct RepositoryCheckOptions: Sendable {
     public init() {}
 }
 
-/// What a repair may take bytes from.
-public enum RepairPlace: Sendable {
-    /// Another repository.
-    case repository(Configuration)
-}
-
 /// What was found, as it is printed.
 public struct RepositoryVerdict: Equatable, Sendable {
     public let lines: [String]
@@ -60,7 +54,7 @@ public enum RepositoryCheck {
         }
         var sources: [any RepairSource] = []
         for place in options.repairs {
-            sources.append(try open(place, for: configuration, options, pool))
+            sources.append(try place.source(for: configuration, store, options, pool))
         }
         var verifying = VerifyOptions()
         verifying.name = options.name
@@ -88,28 +82,6 @@ public enum RepositoryCheck {
             return RepositoryVerdict(
                 lines: report.lines, json: report.json.text, isWhole: report.isWhole)
         } catch { throw explain(error, what) }
-    }
-
-    /// Opens what repairs may come from. Sends nothing.
-    private static func open(
-        _ place: RepairPlace, for configuration: Configuration, _ options: RepositoryCheckOptions,
-        _ pool: WorkerPool
-    ) throws(UserError) -> any RepairSource {
-        switch place {
-        case .repository(let other):
-            let what = "cannot repair from \(other.storage.url)"
-            guard other.storage.url != configuration.storage.url else {
-                throw UserError(
-                    .badRequest, what: what, why: "that is the repository itself",
-                    remedy: "name a replica, a backup or a copy of it")
-            }
-            var other = other
-            other.storage.maxDownloads = Int64(options.threads)
-            // Nothing is ever written there.
-            other.storage.readonly = true
-            return StoreRepairSource(
-                try OfflineSource.patientStore(other, what), spread: { pool.spread($0, $1) })
-        }
     }
 
     private static func explain(_ error: VerifyError, _ what: String) -> UserError {
