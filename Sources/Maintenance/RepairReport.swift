@@ -11,6 +11,8 @@ public struct RepairOutcome: Equatable, Sendable {
     public enum Result: String, Sendable {
         /// Its bytes are whole again, in the store.
         case repaired
+        /// An export has the content of an older commit.
+        case fellBack = "fell back"
         /// Nothing was written.
         case notRepaired = "not repaired"
     }
@@ -55,7 +57,7 @@ public struct RepairReport: Equatable, Sendable {
             outcomes.map { outcome in
                 .object([
                     "key": .string(outcome.key),
-                    "repaired": .bool(outcome.result == .repaired),
+                    "result": .string(outcome.result.rawValue),
                     "sources": .array(outcome.sources.map(JSONValue.string)),
                     "detail": .string(outcome.detail),
                 ])

@@ -46,7 +46,11 @@ extension Repairer {
             guard let pack = try? PackID(key: fault.key) else { continue }
             named[pack] = named[pack] == true || fault.isNamed
         }
-        guard !named.isEmpty, !sources.isEmpty else { return }
+        guard !sources.isEmpty else {
+            for pack in named.keys { note(pack.key, .notRepaired, "no source was given") }
+            return
+        }
+        guard !named.isEmpty else { return }
         var surveyor = makeSurveyor()
         let needs = try surveyor.survey(Set(named.keys), rescue: rescue)
         let cases = named.sorted { $0.key.key < $1.key.key }.map { pack, isNamed in

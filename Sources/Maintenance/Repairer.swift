@@ -29,6 +29,7 @@ public struct Repairer<Store: ObjectStore> {
     let sources: [any RepairSource]
     private let options: VerifyOptions
     private let makeVerifier: MakeVerifier
+    private let fallBack: FallBack?
     var condemned: CondemnedKeys<Store>
     var outcomes: [String: RepairOutcome] = [:]
     /// Why sources did not answer, by their names.
@@ -36,11 +37,14 @@ public struct Repairer<Store: ObjectStore> {
     /// Something was written since the last verification.
     var hasWritten = false
 
-    /// `sources` in the order of trust.
+    /// `sources` in the order of trust. `fallBack`: what stays damaged goes back to its last good
+    /// commit, as far as all data is read.
     public init(
         store: Store, options: VerifyOptions, sources: [any RepairSource],
-        verifier: @escaping MakeVerifier
+        fallBack: FallBack? = nil, verifier: @escaping MakeVerifier
     ) {
+        precondition(fallBack == nil || options.sample == VerifyOptions.wholeSample)
+        self.fallBack = fallBack
         self.store = store
         self.options = options
         self.sources = sources
@@ -60,6 +64,10 @@ public struct Repairer<Store: ObjectStore> {
             try repairPacks(of: left)
             tellOthers(of: left)
             guard hasWritten else { break }
+            verifier = makeVerifier(options)
+            left = try verifier.run()
+        }
+        if let fallBack, left.isComplete, fallBackNames(verifier, fallBack) {
             verifier = makeVerifier(options)
             left = try verifier.run()
         }

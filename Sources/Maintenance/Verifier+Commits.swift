@@ -74,6 +74,7 @@ extension Verifier {
             subjects[subject].token = commit.token
             subjects[subject].parentToken = commit.parentToken
             subjects[subject].state = commit.state
+            subjects[subject].labelSeconds = commit.labelSeconds
             subjects[subject].family = Self.family(of: commit)
             if heldBytes + weight <= Self.batchBytesMax {
                 heldBytes += weight

@@ -29,6 +29,7 @@ struct VerifySubject {
     var token = Token.zero
     var parentToken = Token.zero
     var state = CommitState.open
+    var labelSeconds: UInt64 = 0
     /// Kept while there is room, else read again.
     var commit: Commit?
     /// What people call it.

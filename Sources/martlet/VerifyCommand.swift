@@ -58,13 +58,14 @@ struct VerifyCommand: ParsableCommand {
         name: .customLong("repair"),
         help: ArgumentHelp(
             "Repair what is damaged: from=URL takes it from another repository (or a configuration "
-                + "file that names it), cache from this host's daemon and cache directory. May be "
-                + "given several times.", valueName: "how"))
+                + "file that names it), cache from this host's daemon and cache directory; "
+                + "last-good has the daemon roll exports that stay damaged back to their newest "
+                + "whole commit. May be given several times.", valueName: "how"))
     var repairs: [String] = []
     @Option(
         name: .customLong("api"),
         help: ArgumentHelp(
-            "The daemon's API for --repair cache: unix:PATH or HOST:PORT (also MARTLET_API).",
+            "The daemon's API for cache and last-good: unix:PATH or HOST:PORT (also MARTLET_API).",
             valueName: "address"))
     var address: String?
     @Option(help: "Requests under way at one time.") var threads = 16
@@ -77,6 +78,9 @@ struct VerifyCommand: ParsableCommand {
     func validate() throws {
         guard (1...256).contains(threads) else {
             throw ValidationError("from 1 to 256 threads")
+        }
+        guard !repairs.contains("last-good") || sample.millionths == 1_000_000 else {
+            throw ValidationError("a sample cannot tell which commit is whole: read all of it")
         }
     }
 
@@ -93,9 +97,9 @@ struct VerifyCommand: ParsableCommand {
             options.name = valid
         }
         let endpoint = try ClientOptions.endpoint(address, environment: Environment.all)
-        let cache = CacheClient(APIClient(endpoint: endpoint))
-        defer { cache.end() }
-        options.repairs = try repairPlaces(cache)
+        let daemon = BlockingClient(APIClient(endpoint: endpoint))
+        defer { daemon.end() }
+        try addRepairs(daemon, to: &options)
         let sources = try settings.sources(environment: Environment.all)
         let meter = ProgressMeter(isSilent: isSilent)
         let verdict = try RepositoryCheck.run(
@@ -108,23 +112,25 @@ struct VerifyCommand: ParsableCommand {
 
 extension VerifyCommand {
     /// The cache first: what is at hand costs no request to any store.
-    private func repairPlaces(_ cache: CacheClient) throws(UserError) -> [RepairPlace] {
-        var places: [RepairPlace] = []
+    private func addRepairs(
+        _ daemon: BlockingClient, to options: inout RepositoryCheckOptions
+    ) throws(UserError) {
         for how in repairs {
             if how == "cache" {
-                places.insert(.cache { hash throws(UserError) in try cache.block(hash) }, at: 0)
-                continue
-            }
-            guard how.hasPrefix("from="), how.count > "from=".count else {
+                let cache = RepairPlace.cache { hash throws(UserError) in try daemon.block(hash) }
+                options.repairs.insert(cache, at: 0)
+            } else if how == "last-good" {
+                options.rollbacks = daemon
+            } else if how.hasPrefix("from="), how.count > "from=".count {
+                let place = String(how.dropFirst("from=".count))
+                options.repairs.append(
+                    .repository(try SettingOptions.repository(place, config: settings.config)))
+            } else {
                 throw UserError(
                     .badRequest, what: "cannot repair \"\(how.prefix(140))\"",
-                    why: "it names no way to repair", remedy: "give from=URL or cache")
+                    why: "it names no way to repair", remedy: "give from=URL, cache or last-good")
             }
-            let place = String(how.dropFirst("from=".count))
-            places.append(
-                .repository(try SettingOptions.repository(place, config: settings.config)))
         }
-        return places
     }
 }
 

@@ -124,6 +124,7 @@ struct CommandLineTests {
             #expect(status != 0, "\(how)")
         }
         #expect(await Martlet.run(["verify", "--repair"]) == 2)
+        #expect(await Martlet.run(["verify", "--repair", "last-good", "--sample", "5%"]) == 2)
     }
 
     @Test("copy takes two stores and names; a new export of a diff takes a store and no force")

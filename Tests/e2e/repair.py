@@ -8,10 +8,12 @@ import json
 import os
 import random
 import shutil
+import subprocess
 
 import nbdclient
 from harness import (
-    KIB, MARTLET, MIB, Daemon, check, contains, equal, main, require, run, test, write_image)
+    KIB, MARTLET, MIB, Daemon, check, contains, equal, main, require, run, test, wait_until,
+    write_image)
 
 
 def objects(store, below):
@@ -83,7 +85,7 @@ def from_replica():
             check(before["faults"], "faults without faults")
             status, report = verify(daemon, "--repair", f"from=file://{replica}")
             equal(status, 0, f"exit of the repair of {key}: {report}")
-            check(any(done["key"] == key and done["repaired"] for done in report["repairs"]),
+            check(any(done["key"] == key and done["result"] == "repaired" for done in report["repairs"]),
                   f"{key} is not among {report['repairs']}")
             tried += 1
     for key in commits:
@@ -174,6 +176,50 @@ def from_cache():
     equal(status, 1, "exit of a repair without the daemon")
     contains(report["repairs"][0]["detail"], "cannot reach the daemon", "the reason")
     return f"{len(packs)} packs, {roots} commits"
+
+
+@test("an export that nobody can repair goes back to its last good commit, and clients stop it")
+def last_good():
+    daemon, image = filled()
+    good = daemon.drain("prod")
+    before = objects(daemon.store, "packs")
+    run("nbdcopy", f"{daemon.directory}/more.img", daemon.uri("prod"))
+    daemon.drain("prod")
+    lost = next(key for key in objects(daemon.store, "packs") if key not in before)
+    os.remove(f"{daemon.store}/{lost}")
+    here = ["--repair", "last-good", "--cache", daemon.cache, "--api", f"unix:{daemon.api}"]
+
+    def outcome(report):
+        return next(done for done in report["repairs"] if done["key"] == "export prod")
+
+    # A daemon of a replica must not be taken for this one.
+    shutil.copytree(daemon.store, f"{daemon.directory}/replica")
+    other = Daemon("other", store=f"{daemon.directory}/replica").start()
+    status, report = verify(daemon, "--repair", "last-good", "--api", f"unix:{other.api}")
+    equal((status, outcome(report)["result"]), (1, "not repaired"), "by another's daemon")
+    contains(outcome(report)["detail"], "in another repository", "the reason")
+    equal(other.terminate(), 0, "exit status of SIGTERM")
+
+    with subprocess.Popen(
+            ["qemu-io", "-f", "raw", daemon.uri("prod")], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL) as client:
+        wait_until(lambda: daemon.status("prod")["writers"] > 0, "a client")
+        status, report = verify(daemon, *here)
+        equal((status, outcome(report)["result"]), (1, "not repaired"), "with a client")
+        client.stdin.close()
+    wait_until(lambda: daemon.status("prod")["writers"] == 0, "the client's end")
+
+    status, report = verify(daemon, *here)
+    equal((status, outcome(report)["result"]), (1, "fell back"), f"without: {report}")
+    contains(outcome(report)["detail"], f"to commit {good} of ", "the commit")
+    hit = [name for fault in report["faults"] for hit in fault["hits"] for name in hit["names"]]
+    check("export prod" not in hit, f"prod is still hit: {hit}")
+    check(any(name.startswith("snapshot prod@") for name in hit), f"no snapshot: {hit}")
+    with open(image, "rb") as file:
+        check(nbdclient.read_all(daemon.nbd, "prod") == file.read(), "prod reads wrong")
+    # Once more there is nothing to go back.
+    status, report = verify(daemon, *here)
+    check(all(done["result"] != "fell back" for done in report["repairs"]), "it went back again")
 
 
 if __name__ == "__main__":

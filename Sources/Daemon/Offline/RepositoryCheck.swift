@@ -21,6 +21,8 @@ public struct RepositoryCheckOptions: Sendable {
     public var threads = 16
     /// Where damaged objects may be repaired from, in the order of trust. None: nothing is written.
     public var repairs: [RepairPlace] = []
+    /// Takes exports that stay damaged back to their last good commits; nil: nobody does.
+    public var rollbacks: (any RollbackService)?
 
     public init() {}
 }
@@ -47,7 +49,8 @@ public enum RepositoryCheck {
         let store = try OfflineSource.patientStore(configuration, what)
         let pool = WorkerPool(threads: options.threads, name: "verify")
         defer { pool.stop() }
-        if !options.repairs.isEmpty, configuration.storage.readonly {
+        let isRepair = !options.repairs.isEmpty || options.rollbacks != nil
+        if isRepair, configuration.storage.readonly {
             throw UserError(
                 .forbidden, what: "cannot repair", why: "storage.readonly is set",
                 remedy: "use settings that may write, or leave out --repair")
@@ -70,14 +73,20 @@ public enum RepositoryCheck {
                 })
         }
         do throws(VerifyError) {
-            guard !options.repairs.isEmpty else {
+            guard isRepair else {
                 var verifier = verifier(verifying)
                 let report = try verifier.run()
                 return RepositoryVerdict(
                     lines: report.lines, json: report.json.text, isWhole: report.isWhole)
             }
+            var fallBack: FallBack?
+            if let service = options.rollbacks {
+                let rollback = LastGoodRollback(service: service, store: store)
+                fallBack = { item throws(UserError) in try rollback.run(item) }
+            }
             var repairer = Repairer(
-                store: store, options: verifying, sources: sources, verifier: verifier)
+                store: store, options: verifying, sources: sources, fallBack: fallBack,
+                verifier: verifier)
             let report = try repairer.run()
             return RepositoryVerdict(
                 lines: report.lines, json: report.json.text, isWhole: report.isWhole)
