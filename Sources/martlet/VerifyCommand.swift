@@ -96,9 +96,8 @@ struct VerifyCommand: ParsableCommand {
             }
             options.name = valid
         }
-        let endpoint = try ClientOptions.endpoint(address, environment: Environment.all)
-        let daemon = BlockingClient(APIClient(endpoint: endpoint))
-        defer { daemon.end() }
+        let daemon = try daemon()
+        defer { daemon?.end() }
         try addRepairs(daemon, to: &options)
         let sources = try settings.sources(environment: Environment.all)
         let meter = ProgressMeter(isSilent: isSilent)
@@ -111,12 +110,19 @@ struct VerifyCommand: ParsableCommand {
 }
 
 extension VerifyCommand {
+    /// The daemon, if a repair needs it.
+    private func daemon() throws(UserError) -> BlockingClient? {
+        guard repairs.contains("cache") || repairs.contains("last-good") else { return nil }
+        let endpoint = try ClientOptions.endpoint(address, environment: Environment.all)
+        return BlockingClient(APIClient(endpoint: endpoint))
+    }
+
     /// The cache first: what is at hand costs no request to any store.
     private func addRepairs(
-        _ daemon: BlockingClient, to options: inout RepositoryCheckOptions
+        _ daemon: BlockingClient?, to options: inout RepositoryCheckOptions
     ) throws(UserError) {
         for how in repairs {
-            if how == "cache" {
+            if how == "cache", let daemon {
                 let cache = RepairPlace.cache { hash throws(UserError) in try daemon.block(hash) }
                 options.repairs.insert(cache, at: 0)
             } else if how == "last-good" {

@@ -4,6 +4,7 @@
 // Damage of every kind, repaired from other repositories: afterwards each object is what it was,
 // byte for byte, or untouched.
 
+import ControlPlane
 import Documents
 import Formats
 import ObjectStore
@@ -108,6 +109,31 @@ struct RepairTests {
             }
         }
         #expect(tried > 10)
+    }
+
+    @Test("pages of tables that lie in packs come back, by their place or their hash")
+    func pages() throws {
+        let repository = try SmallRepository()
+        _ = try repository.plane.put(
+            "big", PutRequest(size: ByteCount(8 << 30), blockBytes: 4096))
+        let guest = try repository.running("big")
+        for number: UInt64 in 0..<2 {
+            try guest.write(number * 5 << 30, repository.fresh(8192))
+            _ = try repository.plane.drain("big")
+        }
+        #expect(repository.members(.chunkPage) > 1)
+        let (replica, stranger) = (repository.replica, try repository.stranger())
+        for (key, index) in try repository.packs {
+            let bytes = try #require(repository.store.objects[key])
+            for member in index.members {
+                for offset in [0, 20, 70, Int(member.extent.length) - 1] {
+                    let damage = flipped(bytes, Int(member.extent.offset) + offset)
+                    let comment = "\(key) \(member.kind) at \(offset)"
+                    try repository.expectRepaired(key, damage, from: [replica], comment)
+                    try repository.expectRepaired(key, damage, from: [stranger], comment)
+                }
+            }
+        }
     }
 
     @Test("what nobody has is left as it is, and said")
