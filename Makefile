@@ -18,6 +18,8 @@ SUITES ?=
 SEED ?= 1
 N ?= 1000
 HOURS ?=
+# Mutants by name; empty: all.
+NAMES ?=
 
 job_flag := $(if $(JOBS),-j $(JOBS))
 core := MARTLET_CORE=1
@@ -26,12 +28,12 @@ quiet_traps := SWIFT_BACKTRACE=enable=no
 
 # `make -j run`, or `make -j setup release`: nothing is built before what it needs is installed.
 ifneq ($(filter run setup,$(MAKECMDGOALS)),)
-build release test unit check format sim fuzz asan tsan bench counts allocations e2e kills \
+build release test unit check format sim mutants fuzz asan tsan bench counts allocations e2e kills \
 	powercut: | setup
 endif
 
-.PHONY: build release run setup test unit check format sim fuzz asan tsan bench counts allocations e2e \
-	stores kills powercut hooks
+.PHONY: build release run setup test unit check format sim mutants fuzz asan tsan bench counts \
+	allocations e2e stores kills powercut hooks
 
 build:
 	$(SWIFT) build $(job_flag)
@@ -80,6 +82,10 @@ sim:
 	$(core) $(SWIFT) run $(job_flag) -c release --scratch-path .build-sim martlet-sim \
 		--seed $(SEED) --jobs $(or $(JOBS),$$(nproc)) \
 		$(if $(HOURS),--count 1000000000 --seconds $$(($(HOURS) * 3600)),--count $(N))
+
+# Faults put into the product, which the simulator is to catch; all of them take an hour or two.
+mutants:
+	Tests/mutants/run $(if $(JOBS),--jobs $(JOBS)) $(NAMES)
 
 fuzz:
 	scripts/fuzz.sh $(T) $(TARGET)

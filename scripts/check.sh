@@ -45,7 +45,10 @@ else
     for file in "${shell_files[@]}"; do step "syntax of $file" bash -n "$file"; done
 fi
 
-mapfile -t python_files < <(git ls-files '*.py' Tests/e2e/run Tests/stores/run Tests/stores/up)
+# A mutant whose place in the product is gone tests nothing.
+step mutants Tests/mutants/run --check
+
+mapfile -t python_files < <(git ls-files '*.py' Tests/{e2e,mutants,stores}/run Tests/stores/up)
 for file in "${python_files[@]}"; do
     step "syntax of $file" python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$file"
 done

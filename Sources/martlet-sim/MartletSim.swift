@@ -54,7 +54,7 @@ private struct Runner {
         var shortcomings: [String] = []
         var next = command.first
         let end = command.first + command.count
-        while next < end, !isOverdue {
+        while next < end, !isOverdue, failures == 0 || !command.endsAtFailure {
             let count = min(UInt64(SimulationSummary.coverageSeeds), end - next)
             var block = SimulationSummary()
             for outcome in outcomes(of: next..<(next + count), on: pool) {
@@ -81,14 +81,24 @@ private struct Runner {
         let command = command
         let start = start
         let clock = clock
+        let hasFailed = Lock(false)
         pool.spread(seeds.count) { index in
             let elapsed = clock.now.nanoseconds(since: start) / 1_000_000_000
             if let most = command.seconds, elapsed >= most { return }
             let options = command.options(seed: seeds.lowerBound + UInt64(index))
+            if command.endsAtFailure {
+                if hasFailed.withLock({ $0 }) { return }
+                // Should the process not outlive the seed, this says which it was.
+                print("seed \(options.seed)")
+                fflush(nil)
+            }
             let outcome: Outcome
             do throws(SimulationFailure) {
                 outcome = .success(try Simulation(options).run())
-            } catch { outcome = .failure(error) }
+            } catch {
+                outcome = .failure(error)
+                hasFailed.withLock { $0 = true }
+            }
             outcomes.withLock { $0[index] = outcome }
         }
         return outcomes.withLock { $0.compactMap { $0 } }
@@ -98,7 +108,7 @@ private struct Runner {
         print("FAILED \(failure)")
         var options = command.options(seed: failure.seed)
         print("  replay: \(options.replay) --trace 1")
-        guard shrinks, !command.isTraced else { return }
+        guard shrinks, !command.isTraced, !command.endsAtFailure else { return }
         options.trace = nil
         let shrunk = Shrinker.shrink(options, failure)
         print("  shrunk: \(shrunk.options.replay) --trace 1")

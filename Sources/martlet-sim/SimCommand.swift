@@ -11,7 +11,7 @@ struct SimCommand {
     static let usage = """
         usage: martlet-sim [--seed FIRST] [--count N] [--seconds MOST] [--jobs N] [--steps N]
                            [--skip A-B,C-D] [--without FAULT,FAULT] [--trace 1] [--disordered 1]
-                           [--blind 1]
+                           [--blind 1] [--until-failure 1]
 
         Runs seeds and prints what they did. A seed that fails is shrunk, and the line that replays
         it printed. Every 1,000 seeds must reach every fault, action and transition.
@@ -20,6 +20,7 @@ struct SimCommand {
           --trace       print every request, effect, event and fault as it happens
           --disordered  let a dictionary's order decide, to see that two processes then differ
           --blind       hide snapshots from the collectors, to see that they are caught
+          --until-failure  start no seed after one that failed, shrink none, tell each that begins
         """
 
     var first: UInt64 = 1
@@ -32,6 +33,7 @@ struct SimCommand {
     var isTraced = false
     var isDisordered = false
     var isBlind = false
+    var endsAtFailure = false
 
     /// Fails with what is wrong.
     init(_ arguments: some Sequence<String>) throws(UserError) {
@@ -52,6 +54,7 @@ struct SimCommand {
         case "--trace": isTraced = try Self.number(name, value) != 0
         case "--disordered": isDisordered = try Self.number(name, value) != 0
         case "--blind": isBlind = try Self.number(name, value) != 0
+        case "--until-failure": endsAtFailure = try Self.number(name, value) != 0
         case "--skip":
             for part in value.split(separator: ",") {
                 skipped.append(try Self.range(name, part))
