@@ -73,9 +73,9 @@ extension Simulation {
     }
 
     /// Soon, in the middle of some call. Counted when it comes.
-    private func armCut(_ death: Death, _ fault: Fault) {
+    private func armCut(_ death: Death, _ fault: Fault, within calls: UInt64 = 40) {
         node.machine.armedDeath = (death, fault)
-        node.disk.crashAt(node.disk.operationCount + 1 + Int(random.next(below: 40)))
+        node.disk.crashAt(node.disk.operationCount + 1 + Int(random.next(below: calls)))
     }
 
     /// Between two of its next requests to the store. Counted when it comes.
@@ -103,11 +103,17 @@ extension Simulation {
         switch fault {
         case .diskFull:
             guard let space = try? node.disk.root.space() else { return }
-            node.disk.setCapacity(bytes: space.total - space.free + random.next(below: 1 << 20))
+            // Mostly there is room for what a commit writes here, and none for a segment.
+            let left = random.next(below: chance(3_000) ? 4096 : 1 << 20)
+            node.disk.setCapacity(bytes: space.total - space.free + left)
             node.machine.isDiskFull = true
         case .syncFails:
             node.hasFailedDisk = true
             failJournal(.sync)
+            // Who is killed before it has noted that leaves a journal that seems to be sound.
+            if chance(5_000), !options.without.contains(.killInCall) {
+                armCut(.kill, .killInCall, within: 12)
+            }
         case .writeFails:
             node.hasFailedDisk = true
             failJournal(.write)

@@ -93,10 +93,15 @@ extension Simulation {
             try? journal.remove(picture.names[index])
             try? journal.sync()
         default:
-            guard let place = draw(picture.rottable), let page = draw(Array(place.pages)) else {
-                return
-            }
-            let offset = page * Limits.grainBytes + Int(random.next(below: 4096))
+            let places = picture.rottable
+            // Superblocks are few, and what a page says of itself stands in front.
+            let superblocks = places.filter { $0.pages.lowerBound == 0 }
+            let isSuperblock = chance(3_000) && !superblocks.isEmpty
+            guard let place = draw(isSuperblock ? superblocks : places),
+                let page = draw(Array(place.pages))
+            else { return }
+            let most: UInt64 = chance(5_000) ? 128 : 4096
+            let offset = page * Limits.grainBytes + Int(random.next(below: most))
             tell("byte \(offset) of \(picture.names[place.segment]) rots")
             node.disk.rot("\(path)/\(picture.names[place.segment])", at: UInt64(offset))
         }
