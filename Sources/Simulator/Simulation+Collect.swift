@@ -44,7 +44,11 @@ extension Simulation {
         }
         do throws(SimulationFailure) {
             switch random.next(below: 6) {
-            case 0..<2: try collect(Int(random.next(below: UInt64(collectors.count))))
+            case 0..<2:
+                // Now and then so many runs that what nobody holds is gone behind them.
+                for _ in 0...(chance(2_000) ? random.next(below: 8) : 0) {
+                    try collect(Int(random.next(below: UInt64(collectors.count))))
+                }
             case 2:
                 if let machine = machines.first(where: { !$0.isBusy }) {
                     try operate(on: machine)

@@ -18,8 +18,6 @@ import VolumeEngine
 import VolumeMap
 
 extension Simulation {
-    /// Pages of a simulated segment: small, so that a run rolls over many.
-    private static var segmentPages: Int { 64 }
     static var firstName: String { "disk" }
 
     /// The first volume is there from the start, as a PUT leaves one.
@@ -122,7 +120,7 @@ extension Simulation {
         let segments = try root.directory("segments", create: true)
         try root.sync()
         let pool = SegmentPool(
-            directory: segments, segmentPages: Self.segmentPages, budgetBytes: 1 << 30,
+            directory: segments, segmentPages: options.segmentPages, budgetBytes: 1 << 30,
             random: SplitMix64(seed: random.next()))
         try pool.prepare(bootID: machine.bootID)
         guard let name = RefName("host-\(machine.number)") else { throw failure("no name") }

@@ -13,6 +13,8 @@ public struct SimulationOptions: Sendable {
     public let seed: UInt64
     public var steps: Int
     public var blockBytes: Int
+    /// Pages of a journal segment: few, so that a run rolls over many, and some requests do.
+    public var segmentPages: Int
     /// Sectors of the volume at the start.
     public var sectors: Int
     /// Requests of the guest in flight at most.
@@ -29,7 +31,7 @@ public struct SimulationOptions: Sendable {
     /// Told of every step, for who replays a seed to see what happened.
     public var trace: (@Sendable (String) -> Void)?
 
-    /// A shape drawn from the seed: block size, volume size, depth.
+    /// A shape drawn from the seed: block size, volume size, depth, size of segments.
     public init(seed: UInt64, steps: Int = Self.defaultSteps) {
         self.seed = seed
         self.steps = steps
@@ -40,6 +42,7 @@ public struct SimulationOptions: Sendable {
         if random.next(below: 24) == 0 { blockBytes = 1 << 20 }
         sectors = 64 + Int(random.next(below: random.next(below: 8) == 0 ? 4096 : 1024))
         depth = 1 + Int(random.next(below: 32))
+        segmentPages = [16, 32, 64, 64][Int(random.next(below: 4))]
     }
 
     func isSkipped(_ step: Int) -> Bool { skipped.contains { $0.contains(step) } }
