@@ -25,7 +25,21 @@ public struct CleanCacheStatistics: Equatable, Sendable {
 public final class CleanCache: Sendable {
     private final class Stripe: Sendable {
         let queue: Lock<S3FIFO>
-        init(capacityBytes: Int) { queue = Lock(S3FIFO(capacityBytes: capacityBytes)) }
+        private let capacityBytes: Int
+
+        init(capacityBytes: Int) {
+            self.capacityBytes = capacityBytes
+            queue = Lock(S3FIFO(capacityBytes: capacityBytes))
+        }
+
+        func forget() {
+            let old = queue.withLock { queue in
+                let old = queue
+                queue = S3FIFO(capacityBytes: capacityBytes)
+                return old
+            }
+            withExtendedLifetime(old) {}
+        }
     }
 
     private let stripes: [Stripe]
@@ -80,6 +94,12 @@ public final class CleanCache: Sendable {
             return known
         }
         return insert(hash, CachedBlock(copying: bytes))
+    }
+
+    /// Evicts everything, as other volumes may at any time. For the simulator, whose volumes are too
+    /// small to.
+    public func forgetAll() {
+        for stripe in stripes { stripe.forget() }
     }
 
     public var statistics: CleanCacheStatistics {

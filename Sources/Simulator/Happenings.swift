@@ -75,6 +75,8 @@ public enum Action: String, CaseIterable, Sendable {
     case tick
     case effect, event
     case commit, resize, close
+    /// Others need the whole clean cache.
+    case evict
     case takeOver = "take-over"
     case heal
     // Of the control plane.

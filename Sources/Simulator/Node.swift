@@ -4,6 +4,7 @@
 // A volume on a simulated host: what runs of it there, and what its guest did and may expect. Two
 // hosts work over one store; what one believes of a volume is its own until it asks.
 
+import CleanCache
 import ControlPlane
 import Formats
 import HostIO
@@ -95,6 +96,7 @@ final class Node {
 final class SimulatedHost {
     var volume: Volume<VolatileDirectory>
     let worker: VolumeWorker<VolatileDirectory, NodeStore>
+    let cache: CleanCache
     /// Of what it packs.
     var codec = Codec.raw
     var effects: [VolumeEffect<VolatileDirectory>] = []
@@ -117,10 +119,11 @@ final class SimulatedHost {
 
     init(
         volume: consuming Volume<VolatileDirectory>,
-        worker: VolumeWorker<VolatileDirectory, NodeStore>
+        worker: VolumeWorker<VolatileDirectory, NodeStore>, cache: CleanCache
     ) {
         self.volume = volume
         self.worker = worker
+        self.cache = cache
     }
 
     deinit { returnPayloads() }

@@ -193,7 +193,7 @@ extension Simulation {
         // Records that did not survive will be written again with other content.
         for cut in node.indexByCut.keys where cut > last { node.indexByCut[cut] = nil }
         noteOpened(opening, last: last)
-        let host = SimulatedHost(volume: volume, worker: worker)
+        let host = SimulatedHost(volume: volume, worker: worker, cache: cache)
         host.codec = settings.codec
         host.recoveredLast = last
         host.openedCut = root.cut

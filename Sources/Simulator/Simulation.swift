@@ -208,9 +208,15 @@ public final class Simulation {
     private func tick() throws(SimulationFailure) {
         report.actions.note(.tick)
         clock.advance(nanoseconds: random.next(below: 400_000_000))
+        let evicts = chance(1_000)
         try withHost { host in
             passTime(host)
             report.note(0x71)
+            // The oracle reads whole disks: commits would find every base at hand.
+            if evicts {
+                host.cache.forgetAll()
+                report.actions.note(.evict)
+            }
         }
         try settle()
     }
