@@ -96,8 +96,8 @@ public final class CleanCache: Sendable {
         return insert(hash, CachedBlock(copying: bytes))
     }
 
-    /// Evicts everything, as other volumes may at any time. For the simulator, whose volumes are too
-    /// small to.
+    /// Evicts everything, as other volumes may at any time. For the simulator, whose volumes are
+    /// too small to.
     public func forgetAll() {
         for stripe in stripes { stripe.forget() }
     }

@@ -10,6 +10,8 @@ import Glibc
 /// The server answered with an error of the protocol.
 struct Refused: Error, Equatable {
     let code: UInt32
+    /// What the server says of it: at negotiation only.
+    var why = ""
 
     static let notPermitted = Refused(code: 1)
     static let failed = Refused(code: 5)
@@ -46,7 +48,9 @@ final class DiskClient: @unchecked Sendable {
             let kind: UInt32 = number(head, 12)
             let data = try receive(Int(number(head, 16) as UInt32))
             if kind == 1 { break }
-            guard kind == 3 else { throw Refused(code: kind) }
+            guard kind == 3 else {
+                throw Refused(code: kind, why: String(decoding: data, as: UTF8.self))
+            }
             if number(data, 0) as UInt16 == 0 {
                 size = number(data, 2)
                 flags = number(data, 10)
