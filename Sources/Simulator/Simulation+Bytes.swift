@@ -17,10 +17,12 @@ import VolumeMap
 extension Simulation {
     static let wornRate: UInt64 = 3_000
 
-    /// For each volume, beside a tenth of its blocks: commits, pages, the ends of packs; and for
-    /// each of its blocks, an entry of a map node and one of an index.
+    /// For each volume, beside a tenth of its blocks: commits, pages, the ends of packs; for each
+    /// of its blocks, an entry of an index, and one of a map node. A base comes in several commits,
+    /// and a volume here has one node, which all of them store anew.
     private static let volumeBytes = 4 << 10
-    private static let blockBytes = 96
+    private static let memberBytes = 32
+    private static let entryBytes = 64
 
     /// Nothing but the volumes has a name any more.
     func giveUpOld() throws(SimulationFailure) {
@@ -35,9 +37,11 @@ extension Simulation {
         }
     }
 
-    /// The volume of this step is stored again, whole, while nobody writes.
-    func storeAnew(_ host: SimulatedHost) throws(SimulationFailure) {
+    /// The volume of this step is stored again, whole, while nobody writes. The number of commits
+    /// that it took.
+    func storeAnew(_ host: SimulatedHost) throws(SimulationFailure) -> Int {
         try quieten(node)
+        let before = host.volume.root.commit.sequence
         node.isHeld = true
         defer { node.isHeld = false }
         let answer = try converse(with: host, of: node, isPatient: true) {
@@ -46,10 +50,12 @@ extension Simulation {
         guard case .committed = answer else {
             throw failure("a volume is not stored again: \(answer as Any)")
         }
+        return Int(host.volume.root.commit.sequence.rawValue - before.rawValue)
     }
 
-    /// Bytes of a fresh copy of a commit, with what is allowed beside it.
-    func noteFresh(_ root: Root, codec: Codec) throws(SimulationFailure) {
+    /// Bytes of a fresh copy of a commit, with what is allowed beside it when it was made in so
+    /// many commits.
+    func noteFresh(_ root: Root, commits: Int, codec: Codec) throws(SimulationFailure) {
         let fetcher = MapFetcher(
             store: PeekStore(store.objects),
             cache: CleanCache(capacityBytes: Limits.cacheBytesMin))
@@ -73,7 +79,8 @@ extension Simulation {
         }
         tell("a fresh copy would have \(blocks) blocks in \(bytes) bytes")
         names.fresh[root.commit.volume] =
-            bytes + bytes / 10 + Self.volumeBytes + blocks * Self.blockBytes
+            bytes + bytes / 10 + Self.volumeBytes
+            + blocks * (Self.memberBytes + commits * Self.entryBytes)
     }
 
     /// After the last collection: what other volumes need and what is never deleted is left out.
@@ -86,7 +93,9 @@ extension Simulation {
         for key in store.keys(prefix: "packs/") + store.keys(prefix: "volumes/") {
             if others.contains(key) { continue }
             if try isKept(key) { continue }
-            bytes += store.byteCount(of: key) ?? 0
+            let count = store.byteCount(of: key) ?? 0
+            tell("\(count) bytes are left in \(key)")
+            bytes += count
         }
         let allowed = names.fresh.values.reduce(0, +)
         tell("\(bytes) bytes are left of all volumes, and \(allowed) allowed")

@@ -169,7 +169,7 @@ extension Simulation {
         node.isStarted = true
         if node.host == nil { try bringUp(node.machine) }
         guard let host = node.host else { throw failure("nobody serves the volume at the end") }
-        if isWorn { try storeAnew(host) }
+        let commits = isWorn ? try storeAnew(host) : 0
         try close(host)
         guard host.volume.report().journalSegments == 0 else {
             throw failure("a drained volume holds \(host.volume.report().journalSegments) segments")
@@ -181,7 +181,7 @@ extension Simulation {
         guard root.commit.token == track.chain.head.token else {
             throw failure("commit \(root.commit.sequence) is closed, and not the store's last")
         }
-        if isWorn { try noteFresh(root, codec: host.codec) }
+        if isWorn { try noteFresh(root, commits: commits, codec: host.codec) }
         let history = node.history
         try checkStore(root, holds: history.acknowledged...history.count, of: history)
         guard let stamps = try readWholeDisk(sectors: deviceSectors) else {
