@@ -18,7 +18,7 @@ public struct PackWriter {
     public init(pack: PackID, reusing buffer: consuming [UInt8] = [], expectedBytes: Int = 1 << 20)
     {
         self.pack = pack
-        writer = ByteWriter(reusing: buffer, capacity: expectedBytes)
+        writer = ByteWriter(reusing: consume buffer, capacity: expectedBytes)
         Pack.encodeHeader(pack, into: &writer)
     }
 

@@ -11,7 +11,8 @@ public struct ByteWriter {
 
     /// Writes into the memory of an array that is not needed any more, from its beginning.
     public init(reusing buffer: consuming [UInt8], capacity: Int) {
-        bytes = buffer
+        // Not a second reference to it: that would get memory of its own.
+        bytes = consume buffer
         bytes.removeAll(keepingCapacity: true)
         bytes.reserveCapacity(capacity)
     }

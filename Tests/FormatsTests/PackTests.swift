@@ -119,6 +119,24 @@ struct PackTests {
         #expect(writer.finish().count == promised)
     }
 
+    @Test("a pack is made in the memory of the one before it")
+    func reused() {
+        var samples = Samples(seed: 24)
+        func place(_ bytes: borrowing [UInt8]) -> UInt {
+            bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
+        }
+        func filled(_ writer: consuming PackWriter) -> [UInt8] {
+            let made = samples.frameBytes(grains: 4, full: true, codec: .lz4)
+            _ = writer.append(frame: made.frame, hash: made.pointer.hash)
+            return writer.finish()
+        }
+        let first = filled(PackWriter(pack: samples.packID(), expectedBytes: 1 << 20))
+        let (home, capacity) = (place(first), first.capacity)
+        let next = filled(
+            PackWriter(pack: samples.packID(), reusing: consume first, expectedBytes: 1 << 20))
+        #expect(place(next) == home && next.capacity == capacity)
+    }
+
     @Test("an index with a gap, an overlap or pages before nodes is refused")
     func misordered() {
         var samples = Samples(seed: 22)
