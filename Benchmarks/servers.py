@@ -173,13 +173,13 @@ class Martlet(Server):
         with open(f"/proc/{self.pid}/status", encoding="utf-8") as status:
             return next(int(row.split()[1]) for row in status if row.startswith("VmRSS")) << 10
 
-    def thread_cpu_seconds(self, prefix):
-        """User and system time of the threads whose name begins so."""
+    def thread_cpu_seconds(self, prefixes):
+        """User and system time of the threads whose name begins with one of these."""
         ticks = 0
         for task in os.listdir(f"/proc/{self.pid}/task"):
             with open(f"/proc/{self.pid}/task/{task}/stat", encoding="utf-8") as stat:
                 text = stat.read()
-            if text[text.index("(") + 1:].startswith(prefix):
+            if text[text.index("(") + 1:].startswith(prefixes):
                 fields = text[text.rindex(")") + 2:].split()
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")

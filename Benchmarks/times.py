@@ -273,11 +273,11 @@ def pipeline(work, binary, table):
                 connection.flush()
             lz4 = float(subprocess.run(
                 [LZ4, sample], capture_output=True, text=True, check=True).stdout.split()[0])
-            spent = server.thread_cpu_seconds("commit")
+            spent = server.thread_cpu_seconds(("commit", "pack"))
             began = time.monotonic()
             server.drain(name)
             took = time.monotonic() - began
-            spent = server.thread_cpu_seconds("commit") - spent
+            spent = server.thread_cpu_seconds(("commit", "pack")) - spent
             ratios.append(lz4 / took)
             cores.append(lz4 / spent)
             rates.append(count / took / 1e6)

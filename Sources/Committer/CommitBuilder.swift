@@ -12,16 +12,22 @@ public import HostIO
 internal import Journal
 public import ObjectStore
 public import Primitives
-internal import VolumeMap
+public import VolumeMap
 
 /// Builds commits. Stateless; calls block.
 public struct CommitBuilder<Storage: StorageDirectory, Store: ObjectStore>: Sendable {
     private let store: Store
     private let cache: CleanCache
     private let uploads: PackUploads
+    private let spread: FetchSpread
 
-    /// `store` decides about retries: what it throws ends the build.
-    public init(store: Store, cache: CleanCache, uploads: PackUploads = .none) {
+    /// `store` decides about retries: what it throws ends the build. `spread` calls for blocks that
+    /// are hashed and compressed side by side.
+    public init(
+        store: Store, cache: CleanCache, uploads: PackUploads = .none,
+        spread: @escaping FetchSpread = oneByOne
+    ) {
+        self.spread = spread
         self.store = store
         self.cache = cache
         self.uploads = uploads
@@ -51,7 +57,8 @@ public struct CommitBuilder<Storage: StorageDirectory, Store: ObjectStore>: Send
         } else {
             var pass = CommitPass(
                 inputs: inputs, store: store, uploads: uploads, cache: cache,
-                fetcher: MapFetcher(store: store, cache: cache, meter: meter), random: random)
+                fetcher: MapFetcher(store: store, cache: cache, meter: meter), spread: spread,
+                random: random)
             defer { random = pass.sink.random }
             do throws(CommitError) {
                 try pass.run()

@@ -18,30 +18,51 @@ internal import Primitives
 internal import VolumeMap
 
 extension CommitPass {
-    /// The block's new stack, newest first, empty for zeros; nil if nothing changes.
-    mutating func merge(
+    /// What is to become of a block that has a leaf, before anything of the leaf is read.
+    mutating func plan(
         _ block: BlockIndex, leaf: UnsafePointer<UInt32>, old: [FramePointer]
+    ) throws(CommitError) -> BlockPlan {
+        let written = source.written(leaf, realGrains: realGrains(of: block))
+        let shape = try shape(of: block, written: written, old: old)
+        return BlockPlan(block: block, old: old, written: written, shape: shape)
+    }
+
+    private mutating func shape(
+        of block: BlockIndex, written: WrittenGrains, old: [FramePointer]
+    ) throws(CommitError) -> BlockPlan.Shape {
+        if written.isWhole || old.isEmpty { return .whole(base: nil) }
+        if let base = try baseAtHand(of: block, old: old) { return .whole(base: base) }
+        let visible = Self.visible(old, under: written.mask)
+        guard visible.count >= Limits.stackFramesMax else { return .delta(above: visible) }
+        sink.statistics.stacksMerged += 1
+        return .whole(base: try fetched(block))
+    }
+
+    /// The block's new stack, newest first, empty for zeros; nil if nothing changes.
+    mutating func take(
+        _ plan: BlockPlan, from place: BlockPlace
     ) throws(CommitError) -> [FramePointer]? {
         sink.statistics.blocks += 1
-        let written = try source.fill(
-            scratch.block, from: leaf, realGrains: realGrains(of: block))
-        if written.isWhole || old.isEmpty { return try whole(base: nil, old: old) }
-        if let base = try baseAtHand(of: block, old: old) {
-            scratch.underlay(base.bytes, except: written.mask)
-            return try whole(base: base, old: old)
+        switch place.outcome {
+        case .failed(let error): throw error
+        case .zeros:
+            sink.statistics.blocksZeroed += 1
+            return plan.old.isEmpty ? nil : []
+        case .unchanged:
+            sink.statistics.blocksUnchanged += 1
+            return nil
+        case .frame(let hash, let count, let content):
+            let bytes = place.frame(bytes: count)
+            guard case .delta(let above) = plan.shape else {
+                let frame = try sink.frame(made: bytes, mask: GrainMask(full: grains), hash: hash)
+                if let content { cache.insert(hash, content) }
+                sink.statistics.blocksWhole += 1
+                return [frame]
+            }
+            let frame = try sink.frame(made: bytes, mask: plan.written.mask, hash: hash)
+            sink.statistics.blocksStacked += 1
+            return [frame] + above
         }
-        let visible = Self.visible(old, under: written.mask)
-        guard visible.count < Limits.stackFramesMax else {
-            sink.statistics.stacksMerged += 1
-            let base = try fetched(block)
-            if let base { scratch.underlay(base.bytes, except: written.mask) }
-            return try whole(base: base, old: old)
-        }
-        let content = scratch.gather(written.mask)
-        let hash = Frame.hash(ofDelta: content, mask: written.mask, grains: grains)
-        let frame = try sink.frame(content, mask: written.mask, hash: hash, room: scratch.frame)
-        sink.statistics.blocksStacked += 1
-        return [frame] + visible
     }
 
     /// The content below what was written, if it costs no GET. An earlier try decides for all: what
@@ -59,31 +80,6 @@ extension CommitPass {
         if before == true { return try fetched(block) }
         inputs.progress?.note(block, hadBase: false)
         return nil
-    }
-
-    /// The stack of the whole block in `scratch.block`.
-    private mutating func whole(
-        base: CachedBlock?, old: [FramePointer]
-    ) throws(CommitError) -> [FramePointer]? {
-        let content = UnsafeRawBufferPointer(scratch.block)
-        if isAllZero(content) {
-            sink.statistics.blocksZeroed += 1
-            return old.isEmpty ? nil : []
-        }
-        if let base, isEqual(content, base.bytes) {
-            sink.statistics.blocksUnchanged += 1
-            return nil
-        }
-        let hash = Frame.hash(ofBlock: content)
-        if let top = old.first, top.isFull(grains: grains), top.hash == hash {
-            sink.statistics.blocksUnchanged += 1
-            return nil
-        }
-        let frame = try sink.frame(
-            content, mask: GrainMask(full: grains), hash: hash, room: scratch.frame)
-        _ = cache.insert(hash, content)
-        sink.statistics.blocksWhole += 1
-        return [frame]
     }
 
     /// The frames of a stack that show something beside `mask` and the frames above them.

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // One walk over what a frozen memtable holds, in block order, chunk by chunk: each touched block
-// gets a new stack, each changed chunk a new node. Holds one block, one node and the open pack at a
-// time.
+// gets a new stack, each changed chunk a new node. Holds a few blocks, one node and the open pack at
+// a time.
 
 internal import CleanCache
 internal import Formats
@@ -20,6 +20,8 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
     let cache: CleanCache
     let scratch: CommitScratch
     let source: GrainSource<Storage>
+    private let spread: FetchSpread
+    private var batch: BlockBatch<Storage>
     var sink: PackSink<Store, Random>
 
     /// Blocks at the cut.
@@ -30,13 +32,15 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
 
     init(
         inputs: CommitInputs<Storage>, store: Store, uploads: PackUploads, cache: CleanCache,
-        fetcher: MapFetcher<Store>, random: Random
+        fetcher: MapFetcher<Store>, spread: @escaping FetchSpread, random: Random
     ) {
         self.inputs = inputs
+        self.spread = spread
         self.cache = cache
         self.fetcher = fetcher
         let parent = inputs.parent
         scratch = CommitScratch(blockBytes: parent.blockBytes)
+        batch = BlockBatch(blockBytes: parent.blockBytes)
         source = GrainSource(journal: inputs.journal, grainsPerBlock: parent.grainsPerBlock)
         sink = PackSink(
             names: .init(
@@ -116,24 +120,38 @@ struct CommitPass<Storage: StorageDirectory, Store: ObjectStore, Random: RandomS
         }
         // In block order, written or moved, so that packs can be read in long ranges.
         var moving = inputs.relocation?.stacks(in: chunk) ?? []
-        for block in leaves {
-            while let stack = moving.first, stack.block < block {
-                if try move(stack, in: &node) { isChanged = true }
-                moving.removeFirst()
+        var rest = leaves
+        while !rest.isEmpty {
+            let plans = try plan(rest.prefix(batch.blocksMax), in: node)
+            rest = rest.dropFirst(batch.blocksMax)
+            let places = batch.pack(plans, of: inputs, from: source, spread)
+            for (plan, place) in zip(plans, places) {
+                while let stack = moving.first, stack.block < plan.block {
+                    if try move(stack, in: &node) { isChanged = true }
+                    moving.removeFirst()
+                }
+                guard let frames = try take(plan, from: place) else { continue }
+                replace(plan.block.entryInChunk, of: &node, with: frames)
+                isChanged = true
             }
-            guard let leaf = inputs.frozen.leaf(of: block) else { continue }
-            let entry = block.entryInChunk
-            guard let frames = try merge(block, leaf: leaf, old: node[entry]?.frames ?? []) else {
-                continue
-            }
-            replace(entry, of: &node, with: frames)
-            isChanged = true
         }
         for stack in moving {
             if try move(stack, in: &node) { isChanged = true }
         }
         if !isChanged { isChanged = try mustMove(chunk) }
         if isChanged { try replace(chunk, with: node) }
+    }
+
+    private mutating func plan(
+        _ blocks: ArraySlice<BlockIndex>, in node: MapNode
+    ) throws(CommitError) -> [BlockPlan] {
+        var plans: [BlockPlan] = []
+        for block in blocks {
+            guard let leaf = inputs.frozen.leaf(of: block) else { continue }
+            plans.append(
+                try plan(block, leaf: leaf, old: node[block.entryInChunk]?.frames ?? []))
+        }
+        return plans
     }
 
     private mutating func move(

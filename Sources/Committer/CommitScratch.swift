@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// The buffers of one commit, allocated once: a block, the delta cut out of it, and the frame made
-// of either. And the loops over them that every dirty byte passes.
+// The buffers for blocks that move, allocated once for a commit. And the loops that every dirty
+// byte passes.
 
 internal import Formats
 internal import Primitives
@@ -11,15 +11,12 @@ internal import Primitives
 final class CommitScratch {
     /// The block at hand, zero-padded to the block size.
     let block: UnsafeMutableRawBufferPointer
-    /// The grains of a delta frame, one behind the other.
-    let delta: UnsafeMutableRawBufferPointer
     /// A frame, before it goes to its pack.
     let frame: UnsafeMutableRawBufferPointer
 
     init(blockBytes: Int) {
         let alignment = Limits.grainBytes
         block = .allocate(byteCount: blockBytes, alignment: alignment)
-        delta = .allocate(byteCount: blockBytes, alignment: alignment)
         frame = .allocate(
             byteCount: Frame.byteCountMax(grains: blockBytes / Limits.grainBytes),
             alignment: alignment)
@@ -27,32 +24,7 @@ final class CommitScratch {
 
     deinit {
         block.deallocate()
-        delta.deallocate()
         frame.deallocate()
-    }
-
-    /// Lays the base under the grains that `mask` does not hold.
-    func underlay(_ base: UnsafeRawBufferPointer, except mask: GrainMask) {
-        precondition(base.count == block.count)
-        for grain in 0..<(block.count / Limits.grainBytes) where !mask.contains(grain) {
-            let range = (grain * Limits.grainBytes)..<((grain + 1) * Limits.grainBytes)
-            UnsafeMutableRawBufferPointer(rebasing: block[range])
-                .copyMemory(from: UnsafeRawBufferPointer(rebasing: base[range]))
-        }
-    }
-
-    /// Gathers the grains of `mask` from the block; the result lies in `delta`.
-    func gather(_ mask: GrainMask) -> UnsafeRawBufferPointer {
-        var count = 0
-        for grain in 0..<(block.count / Limits.grainBytes) where mask.contains(grain) {
-            let start = grain * Limits.grainBytes
-            UnsafeMutableRawBufferPointer(rebasing: delta[count..<(count + Limits.grainBytes)])
-                .copyMemory(
-                    from: UnsafeRawBufferPointer(
-                        rebasing: block[start..<(start + Limits.grainBytes)]))
-            count += Limits.grainBytes
-        }
-        return UnsafeRawBufferPointer(rebasing: delta[0..<count])
     }
 }
 

@@ -17,8 +17,8 @@ struct WrittenGrains {
     var isWhole: Bool
 }
 
-/// Fills blocks from a frozen journal. Owned by one commit.
-struct GrainSource<Storage: StorageDirectory> {
+/// Fills blocks from a frozen journal. Any thread.
+struct GrainSource<Storage: StorageDirectory>: Sendable {
     private let journal: FrozenJournal<Storage>
     private let grains: Int
 
@@ -27,50 +27,75 @@ struct GrainSource<Storage: StorageDirectory> {
         grains = grainsPerBlock
     }
 
-    /// Lays the leaf's grains into `block`, and zeros where it has none. `realGrains` of them are
-    /// inside the volume; those past its end count as written zeros.
-    func fill(
-        _ block: UnsafeMutableRawBufferPointer, from leaf: UnsafePointer<UInt32>, realGrains: Int
-    ) throws(CommitError) -> WrittenGrains {
+    /// What the leaf holds. `realGrains` of the block are inside the volume; those past its end
+    /// count as written zeros.
+    func written(_ leaf: UnsafePointer<UInt32>, realGrains: Int) -> WrittenGrains {
         var mask = GrainMask()
-        var written = 0
-        var grain = 0
-        while grain < grains {
-            let raw = leaf[grain]
-            guard raw != 0 else {
-                Self.clear(block, grain)
-                grain += 1
-                continue
+        var isWhole = true
+        for grain in 0..<grains {
+            if leaf[grain] != 0 {
+                mask.insert(grain)
+            } else if grain < realGrains {
+                isWhole = false
             }
-            var end = grain + 1
-            if raw == JournalPage.zeroMark {
-                Self.clear(block, grain)
-            } else {
-                // Consecutive pages of one segment: page numbers rise with the grains.
-                while end < grains, leaf[end] != JournalPage.zeroMark,
-                    leaf[end] == raw + UInt32(end - grain)
-                { end += 1 }
-                try read(raw, into: block, grains: grain..<end)
-            }
-            for index in grain..<end { mask.insert(index) }
-            written += (grain..<end).clamped(to: 0..<realGrains).count
-            grain = end
         }
-        return WrittenGrains(mask: mask, isWhole: written == realGrains)
+        return WrittenGrains(mask: mask, isWhole: isWhole)
     }
 
-    private static func clear(_ block: UnsafeMutableRawBufferPointer, _ grain: Int) {
-        let start = grain * Limits.grainBytes
-        _ = UnsafeMutableRawBufferPointer(rebasing: block[start..<(start + Limits.grainBytes)])
-            .initializeMemory(as: UInt8.self, repeating: 0)
+    /// Lays the leaf's grains into `block`, and zeros where it has none.
+    func fill(
+        _ block: UnsafeMutableRawBufferPointer, from leaf: UnsafePointer<UInt32>
+    ) throws(CommitError) {
+        var grain = 0
+        while grain < grains {
+            let run = run(of: leaf, from: grain)
+            let target = Self.grains(run, of: block)
+            if leaf[grain] == 0 { target.clear() } else { try read(leaf[grain], into: target) }
+            grain = run.upperBound
+        }
+    }
+
+    /// Lays the leaf's grains one behind the other; `content` has room for just these.
+    func gather(
+        _ leaf: UnsafePointer<UInt32>, into content: UnsafeMutableRawBufferPointer
+    ) throws(CommitError) {
+        var grain = 0
+        var count = 0
+        while grain < grains {
+            let run = run(of: leaf, from: grain)
+            if leaf[grain] != 0 {
+                try read(
+                    leaf[grain], into: Self.grains(count..<(count + run.count), of: content))
+                count += run.count
+            }
+            grain = run.upperBound
+        }
+    }
+
+    /// The grains from `first` on that are alike: absent, zeros, or consecutive pages of one
+    /// segment, whose page numbers rise with the grains.
+    private func run(of leaf: UnsafePointer<UInt32>, from first: Int) -> Range<Int> {
+        let raw = leaf[first]
+        let rises = raw != 0 && raw != JournalPage.zeroMark
+        var end = first + 1
+        while end < grains, leaf[end] == (rises ? raw + UInt32(end - first) : raw),
+            !rises || leaf[end] != JournalPage.zeroMark
+        { end += 1 }
+        return first..<end
+    }
+
+    private static func grains(
+        _ range: Range<Int>, of memory: UnsafeMutableRawBufferPointer
+    ) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(
+            rebasing: memory[
+                (range.lowerBound * Limits.grainBytes)..<(range.upperBound * Limits.grainBytes)])
     }
 
     private func read(
-        _ raw: UInt32, into block: UnsafeMutableRawBufferPointer, grains range: Range<Int>
+        _ raw: UInt32, into target: UnsafeMutableRawBufferPointer
     ) throws(CommitError) {
-        let target = UnsafeMutableRawBufferPointer(
-            rebasing: block[
-                (range.lowerBound * Limits.grainBytes)..<(range.upperBound * Limits.grainBytes)])
+        guard raw != JournalPage.zeroMark else { return target.clear() }
         do throws(HostIOError) {
             try journal.read(JournalPage(rawValue: raw), into: target)
         } catch { throw .local(error) }

@@ -79,14 +79,31 @@ struct PackSink<Store: ObjectStore, Random: RandomSource> {
         _ content: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128,
         room: UnsafeMutableRawBufferPointer
     ) throws(CommitError) -> FramePointer {
-        if let known = stored[hash], known.mask == mask {
-            statistics.framesShared += 1
-            packs.take(known.slot)
-            return known
-        }
+        if let known = shared(hash, mask: mask) { return known }
         let bytes = Frame.encode(
             content, mask: mask, hash: hash, grains: names.grains, codec: names.settings.codec,
             zstdLevel: names.settings.zstdLevel, into: room)
+        return try store(bytes, mask: mask, hash: hash)
+    }
+
+    /// As above, for a frame that is made already.
+    mutating func frame(
+        made bytes: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128
+    ) throws(CommitError) -> FramePointer {
+        if let known = shared(hash, mask: mask) { return known }
+        return try store(bytes, mask: mask, hash: hash)
+    }
+
+    private mutating func shared(_ hash: Hash128, mask: GrainMask) -> FramePointer? {
+        guard let known = stored[hash], known.mask == mask else { return nil }
+        statistics.framesShared += 1
+        packs.take(known.slot)
+        return known
+    }
+
+    private mutating func store(
+        _ bytes: UnsafeRawBufferPointer, mask: GrainMask, hash: Hash128
+    ) throws(CommitError) -> FramePointer {
         let pointer = try append(bytes, mask: mask, hash: hash)
         stored[hash] = pointer
         packs.take(pointer.slot)

@@ -23,6 +23,7 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
     private let fetcher: MapFetcher<Store>
     private let settings: PackSettings
     private let uploads: PackUploads
+    private let packing: FetchSpread
     private let random: any RandomSource
     private let compactor: Compactor<Store>
     private let makeups = PackMakeups()
@@ -31,7 +32,8 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
 
     public init(
         local: LocalVolume<Storage>, store: Store, cache: CleanCache, pool: SegmentPool<Storage>,
-        settings: PackSettings, uploads: PackUploads = .none, random: any RandomSource,
+        settings: PackSettings, uploads: PackUploads = .none,
+        packing: @escaping FetchSpread = oneByOne, random: any RandomSource,
         spread: @escaping FetchSpread = oneByOne, places: CompactionPlaces = CompactionPlaces(),
         pinned: @escaping PinnedCommit = { _ throws(FetchError) in nil }
     ) {
@@ -41,6 +43,7 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
         self.pool = pool
         self.settings = settings
         self.uploads = uploads
+        self.packing = packing
         self.random = random
         self.places = places
         self.pinned = pinned
@@ -183,7 +186,7 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
             inputs.relocation = run.relocation
             inputs.progress = run.progress
             return try CommitBuilder<Storage, Store>(
-                store: store, cache: cache, uploads: uploads
+                store: store, cache: cache, uploads: uploads, spread: packing
             )
             .build(inputs, random: &random).root
         case .unchanged: return run.successor(with: run.parent.commit, token: token)

@@ -3,12 +3,14 @@
 //
 // Packs that other threads send while the build goes on.
 
+import CleanCache
 import Committer
 import Dispatch
 import ObjectStore
 import Primitives
 import Synchronization
 import Testing
+import VolumeMap
 
 /// One thread that sends, and a count of what it was given.
 private final class Sender: Sendable {
@@ -42,6 +44,38 @@ struct PackUploadTests {
         #expect(volume.store.objects.keys.filter { $0.hasPrefix("packs/") }.count == 8)
         try volume.expectContent()
         try MapAudit(volume.root, store: volume.store).expectExact()
+    }
+
+    @Test("blocks that are packed side by side give the packs of one after the other")
+    func spread() throws {
+        func packed(_ spread: @escaping FetchSpread) throws -> TestVolume {
+            let volume = try TestVolume(
+                TestShape(size: 24 << 20, settings: PackSettings(targetBytes: 4 << 20)))
+            volume.spread = spread
+            // Whole blocks, some of them alike and some zeros.
+            let noise = volume.noise(8 << 20)
+            try volume.write(grain: 0, noise)
+            try volume.write(grain: 2048, Array(noise[..<(4 << 20)]))
+            try volume.write(grain: 3072, [UInt8](repeating: 0, count: 1 << 20))
+            try volume.commit()
+            // Parts of blocks whose base is in the cache, then of blocks whose base is not.
+            for turn in 0..<2 {
+                for block in 0..<90 {
+                    try volume.write(grain: block * 32 + turn, volume.noise(4096))
+                }
+                try volume.commit()
+                volume.cache = CleanCache(capacityBytes: 64 << 20)
+            }
+            try volume.expectContent()
+            try MapAudit(volume.root, store: volume.store).expectExact()
+            return volume
+        }
+        let alone = try packed(oneByOne)
+        let together = try packed { count, body in
+            DispatchQueue.concurrentPerform(iterations: count, execute: body)
+        }
+        #expect(alone.store.objects.keys == together.store.objects.keys)
+        #expect(alone.store.objects == together.store.objects)
     }
 
     @Test("a build that failed sends nothing more, and the next try succeeds")

@@ -36,6 +36,7 @@ final class TestVolume {
     /// The committer's cache; replace it to make the host forget.
     var cache: CleanCache
     var uploads = PackUploads.none
+    var spread: FetchSpread = oneByOne
     var root: Root
     var random: SplitMix64
     var model: [UInt8]
@@ -185,7 +186,7 @@ final class TestVolume {
     }
 
     func build(_ inputs: CommitInputs<VolatileDirectory>) throws -> PreparedCommit {
-        try CommitBuilder(store: store, cache: cache, uploads: uploads)
+        try CommitBuilder(store: store, cache: cache, uploads: uploads, spread: spread)
             .build(inputs, random: &random)
     }
 

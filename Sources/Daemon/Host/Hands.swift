@@ -39,6 +39,8 @@ final class Hands: Sendable {
     let local: WorkerPool
     let fetch: WorkerPool
     let commit: WorkerPool
+    /// Helps commits to hash and compress, where processors have nothing else to do.
+    let pack: WorkerPool
     /// Sends the packs of commits that go on packing. What does not fit in its queue is sent by the
     /// commit itself.
     let upload: WorkerPool
@@ -55,6 +57,10 @@ final class Hands: Sendable {
         fetch = WorkerPool(threads: downloads, name: "fetch")
         commit = WorkerPool(
             threads: uploads, name: "commit", niceness: Self.commitNiceness)
+        // As many as the processors, one of which runs the commit that is helped.
+        pack = WorkerPool(
+            threads: processors, name: "pack", capacity: processors,
+            niceness: Self.commitNiceness)
         upload = WorkerPool(
             threads: uploads, name: "upload", capacity: uploads, niceness: Self.commitNiceness)
         packUploads = PackUploads { [upload] in upload.trySubmit($0) }
@@ -93,6 +99,8 @@ final class Hands: Sendable {
 
     /// Ends all threads after what is queued. Shards are stopped before.
     func stop() {
-        for pool in [control, jobs, diffs, gather, commit, upload, fetch, local] { pool.stop() }
+        for pool in [control, jobs, diffs, gather, commit, pack, upload, fetch, local] {
+            pool.stop()
+        }
     }
 }

@@ -48,7 +48,8 @@ extension ShardHost {
             local: local,
             store: WatchedStore(base: parts.store.counting(), tripwire: parts.tripwire),
             cache: parts.cache, pool: parts.pool,
-            settings: parts.settings, uploads: parts.hands.packUploads, random: SystemRandom(),
+            settings: parts.settings, uploads: parts.hands.packUploads,
+            packing: { [pack = parts.hands.pack] in pack.spread($0, $1) }, random: SystemRandom(),
             spread: { [fetch = parts.hands.fetch] in fetch.spread($0, $1) },
             places: parts.compactionPlaces, pinned: pinned(claim.name))
         guard let writer = claim.writer else {

@@ -56,12 +56,3 @@ public protocol DiskImage: Sendable {
         at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(ImageError)
 }
-
-extension UnsafeMutableRawBufferPointer {
-    /// Sets all bytes to zero.
-    func clear() {
-        if let baseAddress {
-            baseAddress.initializeMemory(as: UInt8.self, repeating: 0, count: count)
-        }
-    }
-}
