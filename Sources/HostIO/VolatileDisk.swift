@@ -192,6 +192,9 @@ public final class VolatileDisk: Sendable {
 
     // MARK: Observation
 
+    /// Calls that are still to fail, as `failNext` has them.
+    public var failuresLeft: Int { state.withLock { $0.faults.count } }
+
     /// Numbered operations so far.
     public var operationCount: Int { state.withLock { $0.number } }
 

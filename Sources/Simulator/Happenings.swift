@@ -34,6 +34,8 @@ public enum Fault: String, CaseIterable, Sendable {
     // Of the store.
     case storeAway = "store-away"
     case requestsAway = "requests-away"
+    /// A few GETs of a commit that finds no cache.
+    case readsAway = "reads-away"
     case replyLost = "reply-lost"
     case latePut = "late-put"
     /// Some of all requests are told to come again later, until it is healed.
@@ -84,6 +86,8 @@ public enum Action: String, CaseIterable, Sendable {
     case deleteSnapshot = "delete-snapshot"
     /// Off, and the same name again from one of its snapshots.
     case replace
+    /// So on one host, while the other one serves it and hears of it.
+    case overtake
     // Of the collector.
     case collect
     case collectDry = "collect-dry"
@@ -93,7 +97,7 @@ public enum Action: String, CaseIterable, Sendable {
     var isCall: Bool {
         switch self {
         case .create, .snapshot, .tag, .fork, .view, .rollback, .detach, .attach, .purge, .grow,
-            .compact, .deleteSnapshot, .replace:
+            .compact, .deleteSnapshot, .replace, .overtake:
             true
         default: false
         }
@@ -152,6 +156,8 @@ public enum Transition: String, CaseIterable, Sendable {
     case forkedExport = "forked-export"
     case forkedSnapshot = "forked-snapshot"
     case forkedTag = "forked-tag"
+    /// From an old commit that need not have a name.
+    case forkedCommit = "forked-commit"
     case detached
     /// By a host that did not have it open: whoever had is fenced.
     case detachedElsewhere = "detached-elsewhere"
@@ -159,6 +165,8 @@ public enum Transition: String, CaseIterable, Sendable {
     case replaced
     case purged
     case nameReused = "name-reused"
+    /// A guest connects by a name that the other host had given to another volume.
+    case connectedAnew = "connected-anew"
     case viewed
     case creationLeft = "creation-left"
     /// A commit that stores again what nobody wrote.

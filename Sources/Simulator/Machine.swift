@@ -35,9 +35,17 @@ final class Machine {
     /// The store may have answered with faults since the last call of the control plane.
     var isStoreFaulty = false
     /// A call on a journal was told to fail since the process began: volumes may refuse writes.
-    var hasFailedDisk = false { didSet { if hasFailedDisk { hasEverFailed = true } } }
+    var hasFailedDisk = false {
+        didSet {
+            guard hasFailedDisk else { return }
+            hasEverFailed = true
+            sealed = []
+        }
+    }
     /// So it was in the life of this disk.
     var hasEverFailed = false
+    /// Volumes whose journals were recovered and made durable since: nothing is to be missing.
+    var sealed: Set<VolumeID> = []
     /// Volumes whose journals here lost what was flushed, until they are opened again.
     var spoiled: Set<VolumeID> = []
     /// Of its cache directory, not the newest.

@@ -30,7 +30,11 @@ struct NodeStore: ObjectStore {
     final class Gate: @unchecked Sendable {
         /// Called when so many requests have passed, once.
         var requestsLeft = 0
-        var body: (() -> Void)?
+        /// Of these keys; of all until something else is said.
+        var bodyPrefix = ""
+        var body: (() -> Void)? { didSet { if body == nil { bodyPrefix = "" } } }
+        /// The export's ref that was read last.
+        var lastExport: String?
         /// The one who asks is gone: nothing reaches the store.
         var isDead = false
         /// Others may act.
@@ -43,7 +47,7 @@ struct NodeStore: ObjectStore {
         var hides: ((String) -> Bool)?
 
         func pass(_ key: String) throws(ObjectStoreError) {
-            if body != nil {
+            if body != nil, key.hasPrefix(bodyPrefix) {
                 requestsLeft -= 1
                 if requestsLeft <= 0, let body {
                     self.body = nil
@@ -87,6 +91,7 @@ struct NodeStore: ObjectStore {
 
     func get(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8] {
         try gate.pass(key)
+        if key.hasPrefix("refs/exports/") { gate.lastExport = key }
         return try base.get(key, limit: limit)
     }
 

@@ -100,7 +100,7 @@ extension Simulation {
         track.chain.history = target.base(sectors: track.sectors)
         report.transitions.note(.rolledBack)
         setBase(commit, of: author, track)
-        try accept(commit, of: track, what)
+        try accept(commit, of: track, what, isRollback: true)
     }
 
     /// The author's history goes on from here.
@@ -111,15 +111,16 @@ extension Simulation {
     }
 
     private func accept(
-        _ commit: Commit, of track: Track, _ what: String
+        _ commit: Commit, of track: Track, _ what: String, isRollback: Bool = false
     ) throws(SimulationFailure) {
         track.chain.head = commit
         contents[commit.token] = Content(index: track.chain.index, history: track.chain.history)
         report.commits += 1
-        guard !track.chain.isEnded else { return }
+        // What was overtaken and collected before anybody looked is nobody's any more.
+        guard !track.chain.isEnded, store.byteCount(of: commit.key.key) != nil else { return }
         // What was deleted while it was made may be what it needs.
         if names.deletions > 0, chance(2_500) { try examine(commit, "\(what) of \(track.name)") }
-        guard commit.keepsContent || chance(1_250) else { return }
+        guard commit.keepsContent || isRollback || chance(1_250) else { return }
         let index = track.chain.index
         try checkStore(Root(commit: commit), holds: index...index, of: track.chain.history)
     }

@@ -17,7 +17,11 @@ extension Simulation {
     /// or past `bounds.lowerBound`. The history then continues from there.
     func checkDisk(_ bounds: ClosedRange<UInt64>) throws(SimulationFailure) {
         guard node.host != nil else { throw failure("nobody serves the volume") }
-        guard let stamps = try readWholeDisk(sectors: deviceSectors) else { return giveUp() }
+        // A commit that was pending may take its time, and the guest reads at once.
+        let rounds = chance(5_000) ? Int(random.next(below: 60)) : 0
+        guard let stamps = try readWholeDisk(sectors: deviceSectors, commitsWait: rounds) else {
+            return giveUp()
+        }
         report.diskChecks += 1
         let bounds = try resolved(bounds)
         tell("judging within \(bounds)")
@@ -65,8 +69,9 @@ extension Simulation {
 
     /// Reads in pieces, each until it is answered. Nil if it never will be, and may be.
     private func readWholeDisk(
-        sectors: Int
+        sectors: Int, commitsWait rounds: Int = 0
     ) throws(SimulationFailure) -> [GuestHistory.Stamp]? {
+        var rounds = rounds
         let pieceSectors = 512
         let buffer = UnsafeMutableRawBufferPointer.allocate(
             byteCount: pieceSectors * Limits.sectorBytes, alignment: 8)
@@ -82,7 +87,9 @@ extension Simulation {
             let count = min(pieceSectors, sectors - stamps.count)
             let target = UnsafeMutableRawBufferPointer(
                 rebasing: buffer[..<(count * Limits.sectorBytes)])
-            guard try readPiece(at: stamps.count, into: target) else { return nil }
+            guard try readPiece(at: stamps.count, into: target, commitsWait: &rounds) else {
+                return nil
+            }
             for index in 0..<count {
                 let start = index * Limits.sectorBytes
                 let bytes = UnsafeRawBufferPointer(
@@ -95,7 +102,7 @@ extension Simulation {
     }
 
     private func readPiece(
-        at sector: Int, into target: UnsafeMutableRawBufferPointer
+        at sector: Int, into target: UnsafeMutableRawBufferPointer, commitsWait rounds: inout Int
     ) throws(SimulationFailure) -> Bool {
         let tag = RequestTag(session: Self.oracleSession, slot: 0, cookie: 0)
         for round in 0..<10_000 {
@@ -112,18 +119,21 @@ extension Simulation {
             }
             if round > 100 { heal() }
             if round > 400, isBehind { return false }
-            try turnTheWheel(host)
+            try turnTheWheel(host, commitsWait: rounds > 0)
+            rounds -= 1
         }
         throw failure(
             "a read of sector \(sector) never finished: \(node.host?.volume.report() as Any)")
     }
 
     /// Carries out everything that is under way, in order.
-    func turnTheWheel(_ host: SimulatedHost) throws(SimulationFailure) {
+    func turnTheWheel(
+        _ host: SimulatedHost, commitsWait: Bool = false
+    ) throws(SimulationFailure) {
         host.volume.endTurn()
         try settle()
-        let effects = host.effects
-        host.effects.removeAll()
+        let effects = host.effects.filter { !commitsWait || !$0.isCommit }
+        host.effects.removeAll { !commitsWait || !$0.isCommit }
         for effect in effects { try carryOut(effect, on: host) }
         let events = host.events
         host.events.removeAll()

@@ -82,6 +82,7 @@ extension Simulation {
         if chance(5_000) { machine.bootID = BootID.random(from: &random) }
         machine.isDiskFull = false
         machine.spoiled = []
+        machine.sealed = []
         for node in nodes(of: machine) {
             node.restored = Restored(
                 moment: copy.moments[node.track.volume], isMoved: isMoved,

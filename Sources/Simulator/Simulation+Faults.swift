@@ -5,6 +5,7 @@
 // Nothing is injected that Martlet does not promise to survive (docs/ARCHITECTURE.md has the
 // table).
 
+import Formats
 import Glibc
 import HostIO
 import ObjectStore
@@ -64,7 +65,7 @@ extension Simulation {
         case .powerLossInCall: armCut(.power, fault)
         case .crashInRecovery, .collectorDies: break
         case .syncFails, .writeFails, .readFails, .diskFull: injectDiskFault(fault)
-        case .storeAway, .requestsAway, .replyLost, .latePut, .throttled, .putConflict,
+        case .storeAway, .requestsAway, .readsAway, .replyLost, .latePut, .throttled, .putConflict,
             .putRepeated, .shortRead, .flippedRead, .packDamaged, .packMissing,
             .commitMissing, .objectTruncated:
             injectStoreFault(fault)
@@ -83,6 +84,20 @@ extension Simulation {
         let machine = node.machine
         let gate = machine.store.gate
         gate.requestsLeft = 1 + Int(random.next(below: 30))
+        gate.body = {
+            machine.armedDeath = (.kill, .killInRequest)
+            gate.isDead = true
+        }
+    }
+
+    /// Before one of the next commits of a volume that is to go back: what is found pending then
+    /// is another content. Counted when it comes.
+    func armRollback(of node: Node) {
+        let machine = node.machine
+        let gate = machine.store.gate
+        guard gate.body == nil, !options.without.contains(.killInRequest) else { return }
+        gate.bodyPrefix = CommitKey.prefix(of: node.track.volume)
+        gate.requestsLeft = 1 + Int(random.next(below: 6))
         gate.body = {
             machine.armedDeath = (.kill, .killInRequest)
             gate.isDead = true
@@ -179,8 +194,15 @@ extension Simulation {
         if death != .cacheLoss { _ = machine.disk.reboot() }
         if let spoiler { spoilJournal(spoiler) }
         if death != .cacheLoss { copyDirectory(of: machine, after: death) }
+        let isBehindFailure = death == .kill && machine.hasFailedDisk
         endProcess(of: machine)
         try bringUp(machine)
+        // What was recovered is to be durable, whatever a failed sync had dropped of it.
+        if isBehindFailure, chance(5_000), !options.without.contains(.powerLossInCall) {
+            machine.armedDeath = (.power, .powerLossInCall)
+            machine.disk.crashAt(
+                machine.disk.operationCount + 1 + Int(random.next(below: 60)))
+        }
     }
 
     private func worsen(_ death: Death, on machine: Machine) {

@@ -235,11 +235,17 @@ extension Simulation {
         _ opening: VolumeOpening, _ local: LocalVolume<Storage>, _ pool: SegmentPool<Storage>,
         on node: Node
     ) throws -> VolumeSeed<Storage> {
-        do throws(VolumeOpenError) { return try local.open(opening, pool: pool) } catch {
+        let volume = node.track.volume
+        do throws(VolumeOpenError) {
+            let seed = try local.open(opening, pool: pool)
+            if !node.hasFailedDisk { node.machine.sealed.insert(volume) }
+            return seed
+        } catch {
             switch error {
             case .journal(.rotted), .journalEndsEarly:
-                let isSpoiled = node.machine.spoiled.contains(node.track.volume)
-                guard isSpoiled || node.machine.hasEverFailed else {
+                let isSpoiled = node.machine.spoiled.contains(volume)
+                let isWeak = node.machine.hasEverFailed && !node.machine.sealed.contains(volume)
+                guard isSpoiled || isWeak else {
                     throw failure("a journal is damaged, and no disk failed: \(error)")
                 }
                 if isSpoiled { report.transitions.note(.quarantined) }

@@ -14,6 +14,12 @@ import VolumeMap
 extension Simulation {
     /// One call of the control plane on a host, and what it leaves behind.
     func operate(on machine: Machine) throws(SimulationFailure) {
+        try operate(on: machine) { process in try ask(process, on: machine) }
+    }
+
+    func operate(
+        on machine: Machine, _ call: (Machine.Process) throws -> Void
+    ) throws(SimulationFailure) {
         guard !machine.isBusy else { return }
         let outer = node
         machine.isBusy = true
@@ -27,7 +33,7 @@ extension Simulation {
         if let process = machine.process {
             asking = machine.number
             var refusal: UserError?
-            do { try ask(process, on: machine) } catch {
+            do { try call(process) } catch {
                 if let failure = error as? SimulationFailure { throw failure }
                 refusal = error as? UserError
             }
@@ -74,7 +80,9 @@ extension Simulation {
             return try attach(idle, plane, machine)
         }
         guard let track = draw(tracks) else { return try create(plane, machine) }
-        switch random.next(below: 34) {
+        let isArmed = chance(1_500) && armCollectors(of: machine)
+        defer { if isArmed { machine.store.gate.body = nil } }
+        switch random.next(below: 36) {
         case 0..<8: try takeSnapshot(of: track, plane, machine)
         case 8..<12: try deleteSnapshot(plane)
         case 12..<15: try moveTag(to: track, plane)
@@ -82,10 +90,12 @@ extension Simulation {
         case 20..<23: try rollBack(track, plane, machine)
         case 23: try detach(track, plane, machine)
         case 24: try replace(track, plane, machine)
-        case 25: try purge(draw(Array(tracks.dropFirst(chance(9_000) ? 1 : 0))) ?? track, plane)
+        case 25:
+            try purge(draw(Array(tracks.dropFirst(chance(9_000) ? 1 : 0))) ?? track, plane, machine)
         case 26: try create(plane, machine)
         case 27..<29: try grow(track, plane, machine)
         case 29..<31: try compact(track, plane, machine)
+        case 31..<33: try overtake(track, plane, machine)
         default: try view(plane, process, machine)
         }
     }
@@ -96,7 +106,7 @@ extension Simulation {
             && !track.nodes.contains { $0.isStarted }
     }
 
-    private func told(_ action: Action, _ text: @autoclosure () -> String) {
+    func told(_ action: Action, _ text: @autoclosure () -> String) {
         report.actions.note(action)
         tell("host \(asking) asks: \(action.rawValue) \(text())")
     }
@@ -188,7 +198,10 @@ extension Simulation {
         var source = "export:\(track.name)"
         var transition = Transition.forkedExport
         let kind = random.next(below: 3)
-        if kind == 1, let snapshot = draw(names.snapshots) {
+        if chance(2_000), let old = draw(try commits(of: track)) {
+            source = "snapshot:\(track.name)@\(old)"
+            transition = .forkedCommit
+        } else if kind == 1, let snapshot = draw(names.snapshots) {
             source = "snapshot:\(snapshot.name)@\(snapshot.commit.sequence)"
             transition = .forkedSnapshot
         } else if kind == 2, let tag = draw(Self.tagNames.filter({ names.tags[$0] != nil })) {
@@ -260,11 +273,12 @@ extension Simulation {
     private func rollBack(_ track: Track, _ plane: SimulatedPlane, _ machine: Machine) throws {
         let node = track.nodes[machine.number]
         guard node.host != nil, !node.isFenced,
-            let target = draw(names.snapshots.filter { $0.name == track.name })
+            let target = drawTarget(of: track)
         else { return }
         told(.rollback, "\(track.name) to \(target.commit.sequence)")
         try quieten(node)
         let removals = names.removals
+        if chance(3_000) { armRollback(of: node) }
         let reply = try plane.rollback(
             track.name, toSequence: target.commit.sequence.rawValue)
         guard let kept = reply.keptSnapshot, names.removals == removals,
@@ -274,6 +288,18 @@ extension Simulation {
             let ref = try? SnapshotRef(decoding: bytes)
         else { return }
         names.promise(NameBook.Snapshot(name: track.name, commit: ref.commit))
+    }
+
+    /// Now and then one of an earlier volume of the name that was larger: where there is one, it is
+    /// to be refused, for a volume does not shrink and nothing of it may be cut off.
+    private func drawTarget(of track: Track) -> NameBook.Snapshot? {
+        let targets = names.snapshots.filter { $0.name == track.name }
+        let larger = targets.filter { (sectors(of: $0) ?? 0) > track.sectors }
+        return draw(larger.isEmpty || chance(3_000) ? targets : larger)
+    }
+
+    private func sectors(of snapshot: NameBook.Snapshot) -> Int? {
+        contents[snapshot.commit.token]?.history.sectors
     }
 
     private func compact(_ track: Track, _ plane: SimulatedPlane, _ machine: Machine) throws {
@@ -300,11 +326,18 @@ extension Simulation {
     private func detach(_ track: Track, _ plane: SimulatedPlane, _ machine: Machine) throws {
         told(.detach, track.name)
         let before = interludes
+        let race = chance(6_000) ? armOvertaking(of: track, on: machine) : nil
+        defer { race?.disarm() }
+        let wasLive = try newestExport(track.name)?.state == .live
         try plane.delete(track.name, purge: false)
         try learnNames()
+        try checkOff(track.name, machine)
+        if race?.isWon == true { try checkLastLook(at: track.name, machine) }
         guard before == interludes else { return }
         switch try newestExport(track.name)?.state {
-        case .detached: report.transitions.note(.detached)
+        case .detached:
+            report.transitions.note(.detached)
+            if wasLive { try checkClosed(track) }
         // Who asked for its end may have got no answer; to take off what is gone is success.
         case .deleted: break
         default: throw failure("\(track.name) is still attached")
@@ -326,8 +359,12 @@ extension Simulation {
     }
 
     /// Back in time without a rollback: off, and the name anew from one of its own snapshots.
-    private func replace(_ track: Track, _ plane: SimulatedPlane, _ machine: Machine) throws {
-        guard let target = draw(names.snapshots.filter { $0.name == track.name }) else { return }
+    func replace(_ track: Track, _ plane: SimulatedPlane, _ machine: Machine) throws {
+        let targets = names.snapshots.filter { $0.name == track.name }
+        let smaller = targets.filter { (sectors(of: $0) ?? .max) < track.sectors }
+        guard let target = draw(smaller.isEmpty || chance(5_000) ? targets : smaller) else {
+            return
+        }
         told(.replace, "\(track.name) by \(target.commit.sequence)")
         try plane.delete(track.name, purge: false)
         try learnNames()
@@ -336,7 +373,7 @@ extension Simulation {
         if try put(track.name, request, plane, machine) { report.transitions.note(.replaced) }
     }
 
-    private func purge(_ track: Track, _ plane: SimulatedPlane) throws {
+    private func purge(_ track: Track, _ plane: SimulatedPlane, _ machine: Machine) throws {
         told(.purge, track.name)
         names.withdraw { $0.name == track.name }
         names.removalsUnderWay += 1
@@ -345,6 +382,7 @@ extension Simulation {
         let before = interludes
         try plane.delete(track.name, purge: true)
         try learnNames()
+        try checkOff(track.name, machine)
         guard before == interludes else { return }
         // The name is gone, whichever volume had it when this was asked.
         guard try newestExport(track.name)?.state == .deleted else {

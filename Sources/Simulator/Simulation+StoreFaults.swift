@@ -19,19 +19,33 @@ extension Simulation {
         case .storeAway: store.setAway(true)
         case .requestsAway:
             store.inject(StoreFault(.away, times: 1 + Int(random.next(below: 5))))
+        case .readsAway:
+            // Behind the nodes of the map come the blocks.
+            store.inject(
+                StoreFault(
+                    .away, operation: .get, keyPrefix: "packs/",
+                    skipping: Int(random.next(below: 12)), times: 1 + Int(random.next(below: 3))))
         case .replyLost: store.inject(StoreFault(.replyLost, operation: .put))
         case .latePut:
             let count = Int(random.next(below: 20))
             store.inject(StoreFault(.late(afterRequests: count), operation: .put))
         case .throttled:
+            // What reads alone meet hits the later ones of a commit, too.
             store.injectAtRandom(
-                StoreFault(.throttled), perMille: 50 + random.next(below: 400))
+                StoreFault(.throttled, operation: chance(5_000) ? .get : nil),
+                perMille: 50 + random.next(below: 400))
         case .putConflict:
             store.inject(
                 StoreFault(.conflict, operation: .put, times: 1 + Int(random.next(below: 3))))
         case .putRepeated: store.inject(StoreFault(.repeated, operation: .put))
         case .shortRead: store.inject(StoreFault(.short, operation: .get))
-        case .flippedRead: store.inject(StoreFault(.flipped, operation: .get))
+        case .flippedRead:
+            // Nothing points to a ref, so nothing but the ref itself says what it is to hold.
+            let isRef = chance(5_000)
+            store.inject(
+                StoreFault(
+                    .flipped, operation: .get, keyPrefix: isRef ? "refs/" : "",
+                    times: isRef ? 1 + Int(random.next(below: 4)) : 1))
         default:
             guard let key = drawObject(for: fault) else { return }
             harm(key, fault)

@@ -213,12 +213,14 @@ public final class Simulation {
             passTime(host)
             report.note(0x71)
             // The oracle reads whole disks: commits would find every base at hand.
-            if evicts {
-                host.cache.forgetAll()
-                report.actions.note(.evict)
-            }
+            if evicts { evict(host) }
         }
         try settle()
+    }
+
+    private func evict(_ host: SimulatedHost) {
+        host.cache.forgetAll()
+        report.actions.note(.evict)
     }
 
     /// Tells a volume the time; it forgets what of the store was damaged.
@@ -270,6 +272,12 @@ public final class Simulation {
         let at = Int(random.next(below: UInt64(host.effects.count)))
         let effect = host.effects.remove(at: at)
         report.actions.note(.effect)
+        if effect.isCommit, chance(1_500) {
+            evict(host)
+            if chance(3_000), !options.without.contains(.readsAway) {
+                injectStoreFault(.readsAway)
+            }
+        }
         report.note(UInt64(at) << 8 | 0xE0)
         tell("effect \(effect.summary)")
         try carryOut(effect, on: host)
@@ -281,12 +289,14 @@ public final class Simulation {
     ) throws(SimulationFailure) {
         report.note(effect.number)
         if case .commit = effect { report.transitions.note(.cut) }
-        if let event = host.worker.perform(
+        let failures = node.disk.failuresLeft
+        let event = host.worker.perform(
             effect, labelSeconds: node.machine.clock(clock).wallSeconds)
-        {
-            host.events.append(event)
-        }
         if let nestedFailure { throw nestedFailure }
+        if case .synced(_, nil) = event, node.disk.failuresLeft < failures {
+            throw failure("a sync failed, and the flushes that wait for it are answered")
+        }
+        if let event { host.events.append(event) }
         if node.disk.isOff, let place = effect.deathPlace { report.transitions.note(place) }
     }
 

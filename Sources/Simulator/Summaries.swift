@@ -41,6 +41,10 @@ extension VolumeEffect {
         }
     }
 
+    var isCommit: Bool {
+        if case .commit = self { true } else { false }
+    }
+
     /// Where the process died, if it died in this.
     var deathPlace: Transition? {
         switch self {
