@@ -181,13 +181,18 @@ extension Simulation {
             random: SharedRandom(seed: random.next()),
             pinned: pinned(node.track.name, NewestPins(store: node.store)))
         let last = volume.report().lastRecord
+        let wasCopy = node.rolledBack != nil
         try takeUpCopy(node, opening, last: last)
         // An earlier try may have set the journal aside, or gone back, and died behind its fence.
         let isAtFence =
             node.claimed?.token == root.token
             && (last == root.cut || node.claimed?.generation != node.generation)
         if !writer.adoptsJournal || isAtFence {
-            try startOver(node, from: root, adopts: writer.adoptsJournal)
+            let rollback = node.rollback
+            try startOver(
+                node, from: root, adopts: writer.adoptsJournal, wasCopy: wasCopy)
+            // It may be pending upon that very fence.
+            if opening.pending != nil { node.rollback = rollback }
         }
         tell("host \(node.number) opened \(node.track.name) \(root.sequence), records to \(last)")
         // Records that did not survive will be written again with other content.
@@ -267,14 +272,15 @@ extension Simulation {
     /// The claim found nothing here that belongs to the head: the guest finds what the store has,
     /// and is told if that may be less than it was promised.
     private func startOver(
-        _ node: Node, from root: Commit, adopts: Bool
+        _ node: Node, from root: Commit, adopts: Bool, wasCopy: Bool
     ) throws(SimulationFailure) {
         guard let claimed = node.claimed, claimed.token == root.token else {
             throw failure("host \(node.number) starts from a commit that is not its fence")
         }
         let isRollback = claimed.generation != node.generation
+        // What a copy took for published was of its own branch, and the store had gone on.
         guard
-            isRollback || claimed.index >= node.history.published
+            isRollback || wasCopy || claimed.index >= node.history.published
                 || claimed.history.looks(like: node.history.prefix(node.history.published))
         else {
             throw failure("the head is older than what was published")

@@ -370,7 +370,15 @@ extension Simulation {
         try learnNames()
         let source = "snapshot:\(track.name)@\(target.commit.sequence)"
         let request = PutRequest(source: try ForkSource(from: source))
-        if try put(track.name, request, plane, machine) { report.transitions.note(.replaced) }
+        guard try put(track.name, request, plane, machine) else { return }
+        report.transitions.note(.replaced)
+        // It was the wrong one: to one that the volume before had, and was perhaps larger.
+        guard chance(3_000) else { return }
+        try bringUp(machine)
+        guard let plane = machine.process?.plane, !machine.isDead,
+            let new = tracks.first(where: { $0.name == track.name })
+        else { return }
+        try rollBack(new, plane, machine)
     }
 
     private func purge(_ track: Track, _ plane: SimulatedPlane, _ machine: Machine) throws {

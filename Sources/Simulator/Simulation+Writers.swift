@@ -41,6 +41,7 @@ extension Simulation {
             else { return }
             let outer = node
             isStalled = true
+            interludes += 1
             report.faults.note(.writerStalls)
             tell("host \(stalled.number) stands still")
             do throws(SimulationFailure) {

@@ -296,6 +296,12 @@ public final class Simulation {
         if case .synced(_, nil) = event, node.disk.failuresLeft < failures {
             throw failure("a sync failed, and the flushes that wait for it are answered")
         }
+        // Of a root that was overtaken since, and collected: no grace period protected it.
+        if case .fetch(let order) = effect, event?.isFailedFetch ?? false, names.deletions > 0,
+            order.root.commit.sequence < node.track.chain.head.sequence
+        {
+            host.isStoreFaulty = true
+        }
         if let event { host.events.append(event) }
         if node.disk.isOff, let place = effect.deathPlace { report.transitions.note(place) }
     }
