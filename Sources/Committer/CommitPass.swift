@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
 // One walk over what a frozen memtable holds, in block order, chunk by chunk: each touched block
-// gets a new stack, each changed chunk a new node. Holds a few blocks, one node and the open pack at
-// a time.
+// gets a new stack, each changed chunk a new node. Holds a few blocks, one node and the open pack
+// at a time.
 
 internal import CleanCache
 internal import Formats
