@@ -81,7 +81,11 @@ public final class ScriptedServer: Sendable {
         Thread { [script, received = Box(self)] in
             while true {
                 let connection = accept(descriptor, nil, nil)
-                if connection < 0 { return }
+                // Closed by the thread that uses it: its number may be another server's at once.
+                guard connection >= 0 else {
+                    close(descriptor)
+                    return
+                }
                 Thread {
                     Self.serve(connection, script) { request in
                         received.server?.received.withLock { $0.append(request) }
@@ -98,10 +102,7 @@ public final class ScriptedServer: Sendable {
         var server: ScriptedServer? { reference.withLock { $0.server } }
     }
 
-    deinit {
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-    }
+    deinit { shutdown(listener, Int32(SHUT_RDWR)) }
 
     private static func serve(
         _ connection: Int32, _ script: Script, _ note: (ReceivedRequest) -> Void
