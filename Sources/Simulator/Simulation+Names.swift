@@ -289,6 +289,8 @@ extension Simulation {
         }
         for view in names.views { try add("a view on host \(view.machine)", view.commit) }
         for track in tracks where !track.chain.isEnded {
+            // A call may have given the name to another volume already, and collectors run in it.
+            if let ref = try newestExport(track.name), ref.volume != track.volume { continue }
             let head = try storedHead(of: track)
             if head.state != .deleted { found.append((track.name, head)) }
         }
