@@ -6,6 +6,8 @@
 import CleanCache
 import Committer
 import Dispatch
+import Glibc
+import HostIO
 import ObjectStore
 import Primitives
 import Synchronization
@@ -76,6 +78,48 @@ struct PackUploadTests {
         }
         #expect(alone.store.objects.keys == together.store.objects.keys)
         #expect(alone.store.objects == together.store.objects)
+    }
+
+    @Test(
+        "a read of the journal that fails beside others ends the build, and the next try succeeds")
+    func failedRead() throws {
+        var failures: Set<String> = []
+        for failing in 1..<200 {
+            let volume = try TestVolume(
+                TestShape(size: 2 << 20, settings: PackSettings(targetBytes: 512 << 10)))
+            volume.spread = { DispatchQueue.concurrentPerform(iterations: $0, execute: $1) }
+            try volume.write(grain: 0, volume.noise(1 << 20))
+            try volume.commit()
+            volume.cache = CleanCache(capacityBytes: 64 << 20)
+            // Deltas, and blocks that are new.
+            for block in 0..<12 { try volume.write(grain: block * 32 + 3, volume.noise(8192)) }
+            let inputs = volume.inputs()
+            let reads = Lock(0)
+            volume.disk.onOperation { operation in
+                guard operation.kind == .read else { return .proceed }
+                let count = reads.withLock { count in
+                    count += 1
+                    return count
+                }
+                return count == failing ? .fail(EIO) : .proceed
+            }
+            let result = Result { try volume.build(inputs) }
+            volume.disk.onOperation(nil)
+            if case .failure(let error as CommitError) = result {
+                switch error {
+                case .local: failures.insert("packing")
+                case .journal: failures.insert("verifying")
+                default: Issue.record("read \(failing): \(error)")
+                }
+                try volume.publish(try volume.build(inputs).root)
+                try volume.expectContent("read \(failing)")
+                try MapAudit(volume.root, store: volume.store).expectExact()
+                continue
+            }
+            #expect(reads.withLock { $0 } < failing, "a failed read was not heard of")
+            break
+        }
+        #expect(failures == ["packing", "verifying"])
     }
 
     @Test("a build that failed sends nothing more, and the next try succeeds")
