@@ -194,7 +194,10 @@ extension Simulation {
             }
         } catch { nestedFailure = error }
         names.deletions += doomed.count
-        for key in doomed where key.hasPrefix("volumes/") { buried[key] = store.object(key) }
+        // Of two collectors the later one deletes what is gone already.
+        for key in doomed where key.hasPrefix("volumes/") {
+            if let bytes = store.object(key) { buried[key] = bytes }
+        }
     }
 
     /// Who needs what of the store now. Found out anew when a promise or the store has changed;
