@@ -47,7 +47,7 @@ struct Compaction {
 
     /// A request for a fresh base, and those that came while it ran.
     struct Job {
-        var requests: [ControlRequest]
+        var waiters: [CommitWaiter]
     }
 
     /// What waits for the end of a compacting commit, because it wants none to run.

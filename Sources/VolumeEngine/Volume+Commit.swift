@@ -226,6 +226,8 @@ extension Volume {
         fetches.forgetDamaged()
         frozen = nil
         oldestFrozen = nil
+        // A commit that was found at the start may have grown the volume: then nothing is older.
+        if !isDirty { oldestActive = nil }
         frozenBytes = 0
         phase = .idle
         backoffSeconds = 0
@@ -256,7 +258,7 @@ extension Volume {
         giveBack(journal.retire(upTo: root.commit.cut, idle: true))
     }
 
-    private mutating func answerCommitWaiters() {
+    mutating func answerCommitWaiters() {
         var isDrained = !isDirty
         if case .idle = phase {} else { isDrained = false }
         let commit = root.commit

@@ -12,22 +12,25 @@ import VolumeMap
 extension Volume {
     /// Stores the whole volume again, as one whole frame for each block, in block order: everything
     /// acknowledged so far is published first, then as many commits follow as it takes. Answers
-    /// with the last of them. A request that comes while one runs is answered with it.
+    /// with the last of them. A request that comes while one runs joins it, and is answered once
+    /// what was acknowledged before the request is published, too.
     public mutating func requestCompaction(_ request: ControlRequest) {
         guard canPublish(request) else { return }
         guard closing == nil else {
             effects.append(.answer(request, .failed(.closing)))
             return
         }
+        appendStaged()
+        let cut = isDirty ? journal.lastAppended : root.commit.cut
+        let waiter = CommitWaiter(request: request, goal: .cut(cut))
         guard compaction.job == nil else {
-            compaction.job?.requests.append(request)
+            compaction.job?.waiters.append(waiter)
             return
         }
-        appendStaged()
         // A round of our own would do what the job does anyway.
         dropCompaction()
-        compaction.job = Compaction.Job(requests: [request])
-        compaction.awaited = isDirty ? journal.lastAppended : root.commit.cut
+        compaction.job = Compaction.Job(waiters: [waiter])
+        compaction.awaited = cut
         startCommitIfDue()
         startSyncIfNeeded()
         considerCompaction()
@@ -41,11 +44,21 @@ extension Volume {
             blocksTotal: root.blockCount)
     }
 
-    private mutating func endJob(_ answer: ControlAnswer, _ state: CompactionRequestState) {
+    private mutating func endJob() {
+        guard let job = compaction.job.take() else { return }
+        compaction.ended = .done(root.commit.sequence, root.commit.token)
+        // Who joined late may have written what no commit of it holds.
+        commitWaiters += job.waiters
+        answerCommitWaiters()
+        startCommitIfDue()
+        startSyncIfNeeded()
+    }
+
+    private mutating func failJob(_ failure: VolumeFailure, _ reason: String) {
         guard let job = compaction.job.take() else { return }
         compaction.awaited = nil
-        compaction.ended = state
-        for request in job.requests { effects.append(.answer(request, answer)) }
+        compaction.ended = .failed(reason)
+        for waiter in job.waiters { effects.append(.answer(waiter.request, .failed(failure))) }
     }
 
     /// True if only time brings compaction on.
@@ -144,14 +157,14 @@ extension Volume {
     private mutating func failCompaction(_ failure: FetchError) {
         guard !failure.isRetryable else { return }
         compaction.round = nil
-        endJob(.failed(.refused("compaction: \(failure)")), .failed("\(failure)"))
+        failJob(.refused("compaction: \(failure)"), "\(failure)")
     }
 
     private mutating func endRoundIfDone() {
         guard compaction.isResting, compaction.round == nil, compaction.awaited == nil else {
             return
         }
-        endJob(.committed(root), .done(root.commit.sequence, root.commit.token))
+        endJob()
     }
 
     // MARK: Committing
@@ -217,7 +230,7 @@ extension Volume {
     /// The volume publishes no more, or is being closed.
     mutating func endCompaction(_ failure: VolumeFailure) {
         dropCompaction()
-        endJob(.failed(failure), .failed(failure.reason))
+        failJob(failure, failure.reason)
         for deferred in compaction.deferred {
             switch deferred {
             case .rollback(let request, _), .acknowledge(let request):

@@ -114,6 +114,28 @@ struct RecoveryTests {
         }
     }
 
+    @Test("a pending commit that made the volume larger leaves nothing unpublished behind")
+    func pendingGrowth() throws {
+        let rig = try pending(isInStore: true) { rig in
+            rig.write(0, noise(64 << 10, 1))
+            let size = ByteCount(rig.root.size.rawValue * 2)
+            _ = rig.control { $0.requestResize($1, to: size) }
+            rig.run()
+            _ = rig.askCommit()
+        }
+        let size = rig.root.size
+        rig.run()
+        for _ in 0..<100 { rig.tick() }
+        #expect(rig.root.size.rawValue == size.rawValue * 2)
+        #expect(rig.report.unpublishedAgeSeconds == 0)
+        let request = rig.control { $0.requestCompaction($1) }
+        for _ in 0..<10 {
+            rig.tick()
+            rig.run()
+        }
+        #expect(rig.committed(request)?.commit.keepsContent == true)
+    }
+
     /// A volume that went back to its first write, but the store went away before it heard of it.
     private func rigWithPendingRollback() throws -> EngineRig {
         let rig = try EngineRig()

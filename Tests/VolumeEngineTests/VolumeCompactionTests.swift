@@ -209,6 +209,25 @@ struct VolumeCompactionTests {
         #expect(rig.root.commit.sequence == root.commit.sequence)
     }
 
+    @Test("a request that joins another is answered once its own writes are published, too")
+    func joined() throws {
+        let rig = try EngineRig(shape { $0.options.compaction = nil })
+        let model = try wasteful(rig)
+        let first = rig.control { $0.requestCompaction($1) }
+        run(rig, seconds: 1, holding: [.gather])
+        let late = noise(4096, 5)
+        rig.write2(8192, late)
+        let last = rig.report.lastRecord
+        let second = rig.control { $0.requestCompaction($1) }
+        run(rig, seconds: 20)
+        #expect(rig.committed(first)?.commit.keepsContent == true)
+        let root = try #require(rig.committed(second))
+        #expect(root.commit.cut >= last)
+        rig.die()
+        try rig.reopen()
+        try expectWhole(rig, laid(late, at: 8192, over: model))
+    }
+
     @Test("a close ends it, whatever it was doing", arguments: [EffectKind.gather, .commit])
     func closed(during kind: EffectKind) throws {
         let rig = try EngineRig(shape())
