@@ -46,6 +46,16 @@ public enum CommitError: Error, Equatable, Sendable {
     }
 }
 
+extension CommitError {
+    /// True if the store does not have what the call needs.
+    public var isMissingObject: Bool {
+        switch self {
+        case .store(.notFound), .fetch(.missingObject): true
+        default: false
+        }
+    }
+}
+
 /// As operators read it, in a status or a log.
 extension CommitError: CustomStringConvertible {
     public var description: String {

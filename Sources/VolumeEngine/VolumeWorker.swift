@@ -157,10 +157,17 @@ public struct VolumeWorker<Storage: StorageDirectory, Store: ObjectStore>: Senda
             try local.roots.promote(built.commit.sequence)
             Failpoint.commitAfterPromote.hit()
             return .published(Root(commit: built.commit))
-        } catch { return outcome(of: error) }
+        } catch {
+            // A writer that was fenced may need what only its old root held: without a commit to
+            // PUT it would never meet the fence.
+            if error.isMissingObject, run.step == .build, let other = try? contradiction(of: run) {
+                return .fenced(other)
+            }
+            return outcome(of: error)
+        }
     }
 
-    /// Before the first publication after a restart: the head must be the local root.
+    /// Before anything of a run was sent: the head must be the local root.
     private func contradiction(of run: CommitRun<Storage>) throws(CommitError) -> String? {
         let parent = run.parent.commit
         guard let head = try HeadFinder(store: store).head(of: parent.volume) else {

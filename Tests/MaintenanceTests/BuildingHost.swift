@@ -288,6 +288,13 @@ final class BuildingHost: VolumeHost {
         } catch {
             // Its memtable is frozen: the next attach begins with the root.
             running[ServedVolume(parent.volume)] = nil
+            // Another host has the volume, and a collector was behind its commits.
+            if error.isMissingObject,
+                let head = try? HeadFinder(store: store).head(of: parent.volume),
+                head.commit.token != parent.token
+            {
+                throw Self.failure(.fenced, "another host owns it")
+            }
             throw Self.explain(error)
         }
         book.enter(volume.content, as: made.root.commit.digest)

@@ -154,6 +154,43 @@ struct CommitTests {
         #expect(rig.root.commit.sequence == CommitSequence(1))
     }
 
+    @Test("a fenced writer whose old base was collected meets the fence without a commit to send")
+    func fencedWithoutBase() throws {
+        let rig = try EngineRig()
+        rig.write(0, noise(128 << 10, 1))
+        try rig.commit()
+        try rig.restart()
+        rig.write(4 << 20, noise(4096, 6))
+        try rig.commit()
+        let packs = rig.store.keys(prefix: "packs/")
+        try rig.store.delete(packs)
+        // One of these merges the block with what lies on it.
+        var (commit, turn) = (UInt64(0), 1)
+        while rig.report.counters.commitsPostponed == 0, turn < 32 {
+            rig.write2(UInt64(turn * 4096), noise(4096, UInt64(turn)))
+            commit = rig.askCommit()
+            rig.run()
+            turn += 1
+        }
+        #expect(rig.report.operationState == "open" && rig.report.counters.commitsPostponed > 0)
+        #expect(rig.answers[commit] == nil, "the store has lost it, and nobody else has the volume")
+        var random = rig.random
+        let rival = CommitDrafts.successor(
+            of: rig.root.commit,
+            stamp: .init(
+                epoch: Epoch(2), token: .random(from: &random), state: .open, labelSeconds: 9))
+        _ = try rig.store.putIfAbsent(rival.commit.key.key, rival.bytes)
+        for _ in 0..<20 {
+            rig.tick()
+            rig.run()
+        }
+        guard case .fenced = rig.failure(commit) else {
+            Issue.record("\(rig.answers), \(rig.report.lastError ?? "")")
+            return
+        }
+        #expect(rig.report.journalSegments > 0)
+    }
+
     @Test("after a restart nothing is published over a head that is not the local root")
     func headMoved() throws {
         let rig = try EngineRig()
