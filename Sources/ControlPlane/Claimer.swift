@@ -222,17 +222,47 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
             return try fence(over: head)
         }
 
-        /// The only thing that may ever be done with pending bytes: PUT them again.
+        /// The only thing that may ever be done with pending bytes: PUT them again, and not even
+        /// that where the store is past their number, which may be free.
         private mutating func settle(_ pending: LocalRoot) throws(UserError) {
-            let outcome = try publish(pending)
+            let sequence = pending.commit.sequence
+            var isPublished = try headSequence() ?? sequence <= sequence
+            if isPublished {
+                if case .fenced = try publish(pending) { isPublished = false }
+            }
+            if isPublished, pending.commit.isFence {
+                isPublished = try !isOvertaken(pending.commit)
+            }
             try explainCommit(what) { () throws(CommitError) in
-                switch outcome {
-                case .published: try roots.promote(pending.commit.sequence)
-                case .fenced: try roots.discardPending(pending.commit.sequence)
-                case .unresolved: break
+                if isPublished {
+                    try roots.promote(sequence)
+                } else {
+                    try roots.discardPending(sequence)
                 }
             }
-            if case .published = outcome { current = pending }
+            if isPublished { current = pending }
+        }
+
+        private func headSequence() throws(UserError) -> CommitSequence? {
+            try explainCommit(what) { () throws(CommitError) in
+                try finder.headSequence(of: request.volume)
+            }
+        }
+
+        /// Whether the store is past a fence that it has. While a claim was asleep the writer went
+        /// on, and a collector may have freed the number behind the head that the claim had read:
+        /// then the fence stops nobody, and goes again. One that others built on stays for ever.
+        private func isOvertaken(_ fence: Commit) throws(UserError) -> Bool {
+            guard let newest = try headSequence(), newest > fence.sequence else { return false }
+            // Who builds on a fence without having made it claims a later epoch.
+            if try readHead().commit.epoch <= fence.epoch {
+                try explainCommit(what) { () throws(CommitError) in
+                    do throws(ObjectStoreError) {
+                        try claimer.store.delete([fence.key.key])
+                    } catch { throw CommitError.store(error) }
+                }
+            }
+            return true
         }
 
         /// Fails with `storeAway` if the commit's fate stays unknown.
@@ -291,19 +321,17 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
                     try roots.writePending(fence.commit.sequence, bytes: fence.bytes)
                 }
                 try explainLocal(what) { () throws(HostIOError) in try local.write(identity) }
-                switch try publish(fence) {
-                case .published:
+                if case .published = try publish(fence), try !isOvertaken(fence.commit) {
                     try explainCommit(what) { () throws(CommitError) in
                         try roots.promote(fence.commit.sequence)
                     }
                     return outcome(fence, adopts: adopts, isConfirmed: true, pending: nil)
-                case .fenced, .unresolved:
-                    try explainCommit(what) { () throws(CommitError) in
-                        try roots.discardPending(fence.commit.sequence)
-                    }
-                    head = try readHead()
-                    try checkContention(head.commit, since: first.commit)
                 }
+                try explainCommit(what) { () throws(CommitError) in
+                    try roots.discardPending(fence.commit.sequence)
+                }
+                head = try readHead()
+                try checkContention(head.commit, since: first.commit)
             }
             throw UserError(
                 .conflict, what: what, why: "another writer publishes faster than it can be fenced",

@@ -54,6 +54,11 @@ extension Simulation {
         tell("the cache directory of host \(machine.number) is copied")
         var moments: [VolumeID: DirectoryCopy.Moment] = [:]
         for node in nodes(of: machine) {
+            // What nobody has opened since it was put back is what it was put back to.
+            if let restored = node.restored {
+                moments[node.track.volume] = restored.moment
+                continue
+            }
             moments[node.track.volume] = DirectoryCopy.Moment(
                 history: node.history, indexByCut: node.indexByCut, claimed: node.claimed,
                 generation: node.generation, rollback: node.rollback, worstDeath: node.worstDeath)
@@ -152,7 +157,10 @@ extension Simulation {
         let isNewest = [root.token, opening.pending?.commit.token]
             .contains(node.track.chain.head.token)
         report.transitions.note(isNewest ? .copyWentOn : .copyServed)
-        node.claimed = opening.pending.flatMap { node.bases[$0.commit.token] } ?? moment.claimed
+        // A fence that the copy had pending may be its root by now.
+        node.claimed =
+            opening.pending.flatMap { node.bases[$0.commit.token] } ?? node.bases[root.token]
+            ?? moment.claimed
         node.rolledBack = restored.epoch
     }
 
@@ -168,7 +176,9 @@ extension Simulation {
         guard nestedFailure == nil, store.byteCount(of: key) == nil,
             let commit = try? Commit(decoding: body, key: nil),
             let track = (tracks + leaving).first(where: { $0.volume == commit.volume }),
-            commit.sequence <= track.chain.head.sequence, contents[commit.token] == nil
+            commit.sequence <= track.chain.head.sequence, contents[commit.token] == nil,
+            // A claim that slept looks again behind its fence, and serves nothing from it.
+            !commit.isFence
         else { return }
         nestedFailure = failure(
             "commit \(commit.sequence) of epoch \(commit.epoch) is sent, and the store has "
