@@ -216,7 +216,7 @@ struct Survey<Store: ObjectStore> {
             try reach(head, holder: "export \(export.name)")
         }
         for pin in pins {
-            guard let commit = try commit(of: pin) else { continue }
+            guard let commit = try commit(of: pin), try holds(commit, pin) else { continue }
             try reach(commit, holder: pin.holder)
         }
         // What was listed is there. The rest came since, or is damage.
@@ -227,14 +227,18 @@ struct Survey<Store: ObjectStore> {
 
     private func commit(of root: Root) throws(UserError) -> Commit? {
         let pointer = root.pointer
-        if let head = heads[pointer.volume], head.token == pointer.token { return head }
+        if let head = heads[pointer.volume], head.token == pointer.token,
+            head.sequence == pointer.sequence
+        {
+            return head
+        }
         let commit: Commit
         do throws(CommitError) {
             commit = try HeadFinder(store: refs.store)
                 .commit(of: pointer.volume, pointer.sequence).commit
         } catch {
             guard case .store(.notFound(let key)) = error else { throw UserError(refs.what, error) }
-            if root.isReader { return nil }
+            if root.isReader, try !isListed(key) { return nil }
             throw missing(key, root.holder)
         }
         guard commit.token == pointer.token else {
@@ -242,6 +246,31 @@ struct Survey<Store: ObjectStore> {
             throw missing(commit.key.key, root.holder)
         }
         return commit
+    }
+
+    /// False for a reader of whose commit packs are not there: its pin was refused. Of fences, and
+    /// of the commits before them, the object alone stays.
+    private func holds(_ commit: Commit, _ root: Root) throws(UserError) -> Bool {
+        guard root.isReader else { return true }
+        let unseen: CommitPacks<Store>.Unseen
+        do throws(ObjectStoreError) { unseen = try tables.unseen(of: commit) } catch {
+            guard case .notFound(let key) = error else { throw UserError(refs.what, error) }
+            if try isListed(key) { throw missing(key, root.holder) }
+            return false
+        }
+        for pack in inOrder(Array(unseen.packs), of: \.key) {
+            guard try isThere(pack) else { return false }
+        }
+        return true
+    }
+
+    /// One that is listed and cannot be read is not gone: it may come back, and what it needs may
+    /// not.
+    private func isListed(_ key: String) throws(UserError) -> Bool {
+        try explainStore(refs.what) { () throws(ObjectStoreError) in
+            let page = try refs.store.list(prefix: key, after: nil, limit: 1)
+            return page.entries.first?.key == key
+        }
     }
 
     private mutating func reach(_ commit: Commit, holder: String) throws(UserError) {

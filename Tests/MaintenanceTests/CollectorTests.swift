@@ -309,6 +309,26 @@ struct CollectorTests {
         #expect(again.kind == .notFound)
     }
 
+    @Test("a reader's commit that is listed and cannot be read stops the collector")
+    func hiddenReader() throws {
+        let node = try Node("a", world)
+        try node.make("prod", writes: [1])
+        let snapshot = try node.plane.snapshot("prod", tag: nil).sequence.rawValue
+        _ = try node.plane.attach("prod@\(snapshot)")
+        try node.write("prod", [2])
+        try node.plane.deleteSnapshot("prod", sequence: snapshot)
+        let reader = try #require(try world.collectAll().last?.readers.first)
+        let key = CommitKey.key(reader.commit.volume, reader.commit.sequence)
+        world.store.hide(key)
+        for _ in 0..<3 {
+            let error = try failure { try world.collectAll() }
+            #expect(error.kind == .failed && error.why.contains(key), "\(error)")
+        }
+        world.store.heal()
+        try world.collectAll()
+        #expect(world.commit(reader.commit).map(world.isWhole) == true)
+    }
+
     @Test("an export that nobody finished is listed, abandoned, fenced, and its name is free")
     func abandonCreation() throws {
         let node = try Node("a", world)

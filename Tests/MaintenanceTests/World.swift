@@ -181,7 +181,7 @@ final class Node {
     init(_ name: String, _ world: World, seed: UInt64 = 1) throws {
         self.world = world
         self.name = name
-        self.seed = seed &* 1000 &+ UInt64(name.utf8.first ?? 0)
+        self.seed = Self.seed(after: seed &* 1000 &+ UInt64(name.utf8.first ?? 0))
         store = ActorStore(world.store)
         disk = VolatileDisk(seed: seed)
         host = BuildingHost(store: store, book: world.book, seed: self.seed)
@@ -198,12 +198,18 @@ final class Node {
                 node: try #require(RefName(name)), machineID: "machine-\(name)",
                 address: "\(name):8080"),
             cacheDirectory: cache, store: store, host: host, clock: world.clock,
-            random: SplitMix64(seed: seed &+ 7))
+            random: SplitMix64(seed: ~seed))
+    }
+
+    /// No two lives of all nodes draw the same tokens.
+    private static func seed(after seed: UInt64) -> UInt64 {
+        var random = SplitMix64(seed: seed)
+        return random.next()
     }
 
     /// Kills the process and starts it again. What it had sent has arrived, or never will.
     func restart() throws {
-        seed &+= 1
+        seed = Self.seed(after: seed)
         world.store.landLate()
         store.die(afterMutations: nil)
         disk.kill()
