@@ -38,7 +38,7 @@ extension Document {
     private static func sealed(_ members: [String: JSONValue]) -> [UInt8] {
         var all = members
         all["checksum"] = .string(checksum(of: members))
-        return Array((JSONValue.object(all).text + "\n").utf8)
+        return JSONValue.object(all).encoded + [UInt8(ascii: "\n")]
     }
 
     /// An object of JSON with the checksum that it must have; nil if `bytes` are none. For tests
@@ -51,9 +51,8 @@ extension Document {
 
     /// BLAKE3 of the canonical text of all members but itself, as 32 hexadecimal digits.
     private static func checksum(of members: [String: JSONValue]) -> String {
-        var text = JSONValue.object(members).text
-        return text.withUTF8 {
-            BLAKE3.hash(UnsafeRawBufferPointer($0), domain: .document).description
+        JSONValue.object(members).encoded.withUnsafeBytes {
+            BLAKE3.hash($0, domain: .document).description
         }
     }
 

@@ -59,33 +59,36 @@ public indirect enum JSONValue: Equatable, Sendable {
 
     /// The one encoding: no white space, keys in byte order, only `"`, `\` and control characters
     /// escaped.
-    public var text: String {
-        var text = ""
-        write(to: &text)
-        return text
+    public var text: String { String(decoding: encoded, as: UTF8.self) }
+
+    /// The bytes of `text`.
+    var encoded: [UInt8] {
+        var bytes: [UInt8] = []
+        write(to: &bytes)
+        return bytes
     }
 
-    private func write(to text: inout String) {
+    private func write(to bytes: inout [UInt8]) {
         switch self {
         case .object(let members):
-            text += "{"
+            bytes.append(UInt8(ascii: "{"))
             for (index, key) in members.keys.sorted(by: utf8Order).enumerated() {
-                if index > 0 { text += "," }
-                writeQuoted(key, to: &text)
-                text += ":"
-                members[key]?.write(to: &text)
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                writeQuoted(key, to: &bytes)
+                bytes.append(UInt8(ascii: ":"))
+                members[key]?.write(to: &bytes)
             }
-            text += "}"
+            bytes.append(UInt8(ascii: "}"))
         case .array(let elements):
-            text += "["
+            bytes.append(UInt8(ascii: "["))
             for (index, element) in elements.enumerated() {
-                if index > 0 { text += "," }
-                element.write(to: &text)
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                element.write(to: &bytes)
             }
-            text += "]"
-        case .string(let string): writeQuoted(string, to: &text)
-        case .number(let number): text += String(number)
-        case .bool(let flag): text += flag ? "true" : "false"
+            bytes.append(UInt8(ascii: "]"))
+        case .string(let string): writeQuoted(string, to: &bytes)
+        case .number(let number): bytes.append(contentsOf: String(number).utf8)
+        case .bool(let flag): bytes.append(contentsOf: (flag ? "true" : "false").utf8)
         }
     }
 }
@@ -95,20 +98,21 @@ private func utf8Order(_ left: String, _ right: String) -> Bool {
     left.utf8.lexicographicallyPrecedes(right.utf8)
 }
 
-private let hexDigits = Array("0123456789abcdef")
+private let hexDigits = Array("0123456789abcdef".utf8)
 
-private func writeQuoted(_ string: String, to text: inout String) {
-    text += "\""
-    for scalar in string.unicodeScalars {
-        switch scalar {
-        case "\"": text += "\\\""
-        case "\\": text += "\\\\"
-        case "\u{00}"..."\u{1F}":
-            text += "\\u00"
-            text.append(hexDigits[Int(scalar.value >> 4)])
-            text.append(hexDigits[Int(scalar.value & 15)])
-        default: text.unicodeScalars.append(scalar)
+private func writeQuoted(_ string: String, to bytes: inout [UInt8]) {
+    bytes.append(UInt8(ascii: "\""))
+    for byte in string.utf8 {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+            bytes.append(UInt8(ascii: "\\"))
+            bytes.append(byte)
+        case 0x00...0x1F:
+            bytes.append(contentsOf: "\\u00".utf8)
+            bytes.append(hexDigits[Int(byte >> 4)])
+            bytes.append(hexDigits[Int(byte & 15)])
+        default: bytes.append(byte)
         }
     }
-    text += "\""
+    bytes.append(UInt8(ascii: "\""))
 }

@@ -82,7 +82,7 @@ public enum RefKey: Hashable, Sendable {
             self = .repository
             return
         }
-        let parts = key.split(separator: "/", omittingEmptySubsequences: false)
+        let parts = key.parts(between: "/")
         switch (parts.first, parts.count) {
         case ("gc", 2):
             guard let number = invertedNumber(parts[1]) else { return nil }

@@ -48,12 +48,10 @@ public struct CommitKey: Hashable, Sendable, CustomStringConvertible {
 
     private static func parse(_ key: String) -> CommitKey? {
         guard key.utf8.count <= 256, key.hasPrefix(folder) else { return nil }
-        let parts = key.dropFirst(folder.count).split(
-            separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[1] == "commits",
-            let volume = VolumeID(hexadecimal: parts[0]),
-            let dot = parts[2].firstIndex(of: "."),
-            let sequence = UInt64(parts[2][parts[2].index(after: dot)...])
+        let parts = key.parts(between: "/")
+        guard parts.count == 4, parts[2] == "commits",
+            let volume = VolumeID(hexadecimal: parts[1]),
+            let sequence = parts[3].parts(between: ".").dropFirst().first.flatMap({ UInt64($0) })
         else { return nil }
         return CommitKey(volume: volume, sequence: CommitSequence(sequence))
     }

@@ -65,10 +65,9 @@ public struct PackID: Hashable, Sendable, CustomStringConvertible {
         guard key.utf8.count <= 256, key.hasPrefix(keyPrefix), key.hasSuffix(keySuffix) else {
             return nil
         }
-        let inner = key.dropFirst(keyPrefix.count).dropLast(keySuffix.count)
-        let folders = inner.split(separator: "/", omittingEmptySubsequences: false)
-        guard folders.count == 2, let volume = VolumeID(hexadecimal: folders[0]) else { return nil }
-        let parts = folders[1].split(separator: "-", omittingEmptySubsequences: false)
+        let folders = key.parts(between: "/")
+        guard folders.count == 3, let volume = VolumeID(hexadecimal: folders[1]) else { return nil }
+        let parts = folders[2].parts(between: ".")[0].parts(between: "-")
         guard parts.count == 4, let epoch = UInt32(parts[0], radix: 16),
             let sequence = UInt64(parts[1], radix: 16), let number = UInt16(parts[2], radix: 16),
             let token = Token(hexadecimal: parts[3])

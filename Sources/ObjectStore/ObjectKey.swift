@@ -4,6 +4,8 @@
 // The rule of keys, checked by every store before anything else, so that one that accepts more
 // never hides a key that another would refuse.
 
+import Primitives
+
 package enum ObjectKey {
     package static let bytesMax = 512
     /// File systems take no longer name.
@@ -14,10 +16,8 @@ package enum ObjectKey {
         guard key.utf8.count <= bytesMax else {
             throw .refused(key: key, detail: "the key is longer than \(bytesMax) bytes")
         }
-        for component in key.split(separator: "/", omittingEmptySubsequences: false) {
-            guard isComponent(component) else {
-                throw .refused(key: key, detail: "\"\(component)\" is no part of a key")
-            }
+        for component in key.parts(between: "/") where !isComponent(component) {
+            throw .refused(key: key, detail: "\"\(component)\" is no part of a key")
         }
     }
 
@@ -33,8 +33,9 @@ package enum ObjectKey {
     }
 
     static func isComponent(_ text: some StringProtocol) -> Bool {
-        !text.isEmpty && text != "." && text != ".." && text.utf8.count <= componentBytesMax
-            && text.utf8.allSatisfy(isAllowed)
+        let bytes = text.utf8
+        let isDots = bytes.count <= 2 && bytes.allSatisfy { $0 == UInt8(ascii: ".") }
+        return !isDots && bytes.count <= componentBytesMax && bytes.allSatisfy(isAllowed)
     }
 
     private static func isAllowed(_ byte: UInt8) -> Bool {

@@ -30,16 +30,15 @@ extension Identifier128 {
     }
 
     public var description: String {
-        var text = ""
-        text.reserveCapacity(32)
-        for word in [low, high] {
-            for index in 0..<8 {
-                let byte = UInt8(truncatingIfNeeded: word >> (UInt64(index) * 8))
-                text.append(hexDigits[Int(byte >> 4)])
-                text.append(hexDigits[Int(byte & 15)])
+        String(unsafeUninitializedCapacity: 32) { room in
+            for index in 0..<16 {
+                let word = index < 8 ? low : high
+                let byte = UInt8(truncatingIfNeeded: word >> (UInt64(index % 8) * 8))
+                room[2 * index] = hexDigits[Int(byte >> 4)]
+                room[2 * index + 1] = hexDigits[Int(byte & 15)]
             }
+            return 32
         }
-        return text
     }
 
     /// Parses exactly 32 lower-case hexadecimal digits.
@@ -63,7 +62,7 @@ extension Identifier128 {
     }
 }
 
-private let hexDigits = Array("0123456789abcdef")
+private let hexDigits = Array("0123456789abcdef".utf8)
 
 /// A volume's identity, made once and kept by every commit and journal of it.
 public struct VolumeID: Identifier128 {
