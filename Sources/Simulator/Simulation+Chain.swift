@@ -117,12 +117,19 @@ extension Simulation {
         contents[commit.token] = Content(index: track.chain.index, history: track.chain.history)
         report.commits += 1
         // What was overtaken and collected before anybody looked is nobody's any more.
-        guard !track.chain.isEnded, store.byteCount(of: commit.key.key) != nil else { return }
+        guard !track.chain.isEnded, store.byteCount(of: commit.key.key) != nil,
+            try isNewest(commit, of: track)
+        else { return }
         // What was deleted while it was made may be what it needs.
         if names.deletions > 0, chance(2_500) { try examine(commit, "\(what) of \(track.name)") }
         guard commit.keepsContent || isRollback || chance(1_250) else { return }
         let index = track.chain.index
         try checkStore(Root(commit: commit), holds: index...index, of: track.chain.history)
+    }
+
+    private func isNewest(_ commit: Commit, of track: Track) throws(SimulationFailure) -> Bool {
+        guard names.deletions > 0 else { return true }
+        return try storedHead(of: track).token == commit.token
     }
 
     private func judgeFence(

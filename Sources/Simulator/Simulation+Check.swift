@@ -25,7 +25,7 @@ extension Simulation {
         report.diskChecks += 1
         let bounds = try resolved(bounds)
         tell("judging within \(bounds)")
-        switch node.history.judge(stamps, bounds: bounds) {
+        switch verdict(of: stamps, bounds) {
         case .prefix(let index):
             report.note(index << 8 | 0xD1)
             node.history.rewind(to: index)
@@ -39,6 +39,20 @@ extension Simulation {
         case let verdict:
             throw failure("after the restart the disk is no prefix: \(verdict), bounds \(bounds)")
         }
+    }
+
+    /// If nothing of the journal survived, the disk is as the commit holds it, though later
+    /// requests would explain it, too, that left no trace.
+    private func verdict(
+        of stamps: [GuestHistory.Stamp], _ bounds: ClosedRange<UInt64>
+    ) -> GuestHistory.Verdict {
+        if let host = node.host, host.recoveredLast == host.openedCut,
+            let index = contents[host.volume.root.commit.token]?.index, bounds.contains(index),
+            case .prefix(let same) = node.history.judge(stamps, bounds: index...index)
+        {
+            return .prefix(same)
+        }
+        return node.history.judge(stamps, bounds: bounds)
     }
 
     /// The volume is another host's, and what only this one's old commit needs was collected: reads

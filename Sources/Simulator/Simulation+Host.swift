@@ -283,7 +283,8 @@ extension Simulation {
             isRollback || wasCopy || claimed.index >= node.history.published
                 || claimed.history.looks(like: node.history.prefix(node.history.published))
         else {
-            throw failure("the head is older than what was published")
+            throw failure(
+                "the head holds \(claimed.index), and \(node.history.published) were published")
         }
         let isPowerLoss = adopts && node.worstDeath == .power
         let promised = isPowerLoss ? node.history.flushed : node.history.acknowledged

@@ -44,11 +44,12 @@ struct SimulationTests {
     /// and a fork was made from it. 11: a host that knew a name by an old ref claimed what had it
     /// before. 874: the model missed what a host had acknowledged that ran behind the store.
     /// 300187: the model allowed one map node for a fresh base, and each of its commits stores one.
-    /// 500399: the model kept what a call had just taken off its name.
+    /// 500399: the model kept what a call had just taken off its name. 500464: the model forgot
+    /// what two collectors had deleted.
     static let seeds: [UInt64] = [
         1, 11, 14, 19, 32, 44, 53, 56, 64, 91, 122, 129, 266, 501, 541, 671, 690, 874, 989, 6513,
         8947, 20_369, 20_806, 100_262, 104_149, 105_697, 106_306, 201_591, 300_187, 500_399,
-        5_000_511,
+        500_464, 5_000_511,
     ]
 
     @Test("seeds that once failed hold", arguments: seeds)
