@@ -45,9 +45,15 @@ struct Compaction {
         case committing
     }
 
-    /// A request for a fresh base, and those that came while it ran.
+    /// A fresh base on its way, and who asked for it.
     struct Job {
-        var waiters: [CommitWaiter]
+        var requests: [ControlRequest]
+        /// Its base holds everything up to this record; nil: it waits for a commit, and has not
+        /// begun.
+        var begun: RecordSequence?
+        /// Those who came since, behind writes that it does not store again: the next one is
+        /// theirs.
+        var late: [ControlRequest] = []
     }
 
     /// What waits for the end of a compacting commit, because it wants none to run.

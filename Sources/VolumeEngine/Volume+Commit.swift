@@ -258,7 +258,7 @@ extension Volume {
         giveBack(journal.retire(upTo: root.commit.cut, idle: true))
     }
 
-    mutating func answerCommitWaiters() {
+    private mutating func answerCommitWaiters() {
         var isDrained = !isDirty
         if case .idle = phase {} else { isDrained = false }
         let commit = root.commit

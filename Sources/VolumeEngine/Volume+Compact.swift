@@ -12,8 +12,8 @@ import VolumeMap
 extension Volume {
     /// Stores the whole volume again, as one whole frame for each block, in block order: everything
     /// acknowledged so far is published first, then as many commits follow as it takes. Answers
-    /// with the last of them. A request that comes while one runs joins it, and is answered once
-    /// what was acknowledged before the request is published, too.
+    /// with the last of them. Who asks while one runs joins it, if nothing was written since it
+    /// began; otherwise another one follows.
     public mutating func requestCompaction(_ request: ControlRequest) {
         guard canPublish(request) else { return }
         guard closing == nil else {
@@ -22,14 +22,18 @@ extension Volume {
         }
         appendStaged()
         let cut = isDirty ? journal.lastAppended : root.commit.cut
-        let waiter = CommitWaiter(request: request, goal: .cut(cut))
-        guard compaction.job == nil else {
-            compaction.job?.waiters.append(waiter)
+        if let job = compaction.job {
+            if let begun = job.begun, begun < cut {
+                compaction.job?.late.append(request)
+            } else {
+                compaction.job?.requests.append(request)
+                if let awaited = compaction.awaited { compaction.awaited = max(awaited, cut) }
+            }
             return
         }
         // A round of our own would do what the job does anyway.
         dropCompaction()
-        compaction.job = Compaction.Job(waiters: [waiter])
+        compaction.job = Compaction.Job(requests: [request])
         compaction.awaited = cut
         startCommitIfDue()
         startSyncIfNeeded()
@@ -47,9 +51,10 @@ extension Volume {
     private mutating func endJob() {
         guard let job = compaction.job.take() else { return }
         compaction.ended = .done(root.commit.sequence, root.commit.token)
-        // Who joined late may have written what no commit of it holds.
-        commitWaiters += job.waiters
-        answerCommitWaiters()
+        for request in job.requests { effects.append(.answer(request, .committed(root))) }
+        guard !job.late.isEmpty else { return }
+        compaction.job = Compaction.Job(requests: job.late)
+        compaction.awaited = isDirty ? journal.lastAppended : root.commit.cut
         startCommitIfDue()
         startSyncIfNeeded()
     }
@@ -58,7 +63,9 @@ extension Volume {
         guard let job = compaction.job.take() else { return }
         compaction.awaited = nil
         compaction.ended = .failed(reason)
-        for waiter in job.waiters { effects.append(.answer(waiter.request, .failed(failure))) }
+        for request in job.requests + job.late {
+            effects.append(.answer(request, .failed(failure)))
+        }
     }
 
     /// True if only time brings compaction on.
@@ -81,6 +88,8 @@ extension Volume {
         if let cut = compaction.awaited {
             guard root.commit.cut >= cut || !isDirty else { return }
             compaction.awaited = nil
+            let begun = root.commit.cut
+            compaction.job?.begun = begun
             compaction.round = CompactionRound(freshBaseAfter: root.commit.sequence)
         }
         if let round = compaction.round {
@@ -225,6 +234,7 @@ extension Volume {
         compaction.round = nil
         // A request begins anew, with whatever the root is then.
         if compaction.job != nil, compaction.awaited == nil { compaction.awaited = root.commit.cut }
+        compaction.job?.begun = nil
     }
 
     /// The volume publishes no more, or is being closed.

@@ -209,7 +209,7 @@ struct VolumeCompactionTests {
         #expect(rig.root.commit.sequence == root.commit.sequence)
     }
 
-    @Test("a request that joins another is answered once its own writes are published, too")
+    @Test("a request that comes while one runs, and behind new writes, has a base of its own")
     func joined() throws {
         let rig = try EngineRig(shape { $0.options.compaction = nil })
         let model = try wasteful(rig)
@@ -219,10 +219,17 @@ struct VolumeCompactionTests {
         rig.write2(8192, late)
         let last = rig.report.lastRecord
         let second = rig.control { $0.requestCompaction($1) }
-        run(rig, seconds: 20)
-        #expect(rig.committed(first)?.commit.keepsContent == true)
+        let third = rig.control { $0.requestCompaction($1) }
+        run(rig, seconds: 30)
+        let old = try #require(rig.committed(first))
         let root = try #require(rig.committed(second))
-        #expect(root.commit.cut >= last)
+        #expect(root.commit.cut >= last && root.commit.sequence > old.commit.sequence)
+        #expect(rig.committed(third)?.commit == root.commit)
+        let fetcher = MapFetcher(store: rig.store, cache: CleanCache(capacityBytes: 64 << 20))
+        let page = try fetcher.packPage(0, of: root)
+        for case let entry? in page.entries {
+            #expect(entry.pack.sequence > old.commit.sequence, "all was stored again")
+        }
         rig.die()
         try rig.reopen()
         try expectWhole(rig, laid(late, at: 8192, over: model))
