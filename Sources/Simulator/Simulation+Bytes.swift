@@ -41,7 +41,10 @@ extension Simulation {
     /// that it took.
     func storeAnew(_ host: SimulatedHost) throws(SimulationFailure) -> Int {
         try quieten(node)
+        // A base that a process before this one had begun may be packed by another codec.
+        for _ in 0..<200 where host.volume.report().isCommitting { try turnTheWheel(host) }
         let before = host.volume.root.commit.sequence
+        tell("\(node.track.name) is stored again, from commit \(before)")
         node.isHeld = true
         defer { node.isHeld = false }
         let answer = try converse(with: host, of: node, isPatient: true) {
