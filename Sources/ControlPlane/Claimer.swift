@@ -230,9 +230,7 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
             if isPublished {
                 if case .fenced = try publish(pending) { isPublished = false }
             }
-            if isPublished, pending.commit.isFence {
-                isPublished = try !isOvertaken(pending.commit)
-            }
+            if isPublished, pending.commit.isFence { isPublished = try stands(pending.commit) }
             try explainCommit(what) { () throws(CommitError) in
                 if isPublished {
                     try roots.promote(sequence)
@@ -249,20 +247,10 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
             }
         }
 
-        /// Whether the store is past a fence that it has. While a claim was asleep the writer went
-        /// on, and a collector may have freed the number behind the head that the claim had read:
-        /// then the fence stops nobody, and goes again. One that others built on stays for ever.
-        private func isOvertaken(_ fence: Commit) throws(UserError) -> Bool {
-            guard let newest = try headSequence(), newest > fence.sequence else { return false }
-            // Who builds on a fence without having made it claims a later epoch.
-            if try readHead().commit.epoch <= fence.epoch {
-                try explainCommit(what) { () throws(CommitError) in
-                    do throws(ObjectStoreError) {
-                        try claimer.store.delete([fence.key.key])
-                    } catch { throw CommitError.store(error) }
-                }
+        private func stands(_ fence: Commit) throws(UserError) -> Bool {
+            try explainCommit(what) { () throws(CommitError) in
+                try FenceCheck(store: claimer.store).stands(fence)
             }
-            return true
         }
 
         /// Fails with `storeAway` if the commit's fate stays unknown.
@@ -321,7 +309,7 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
                     try roots.writePending(fence.commit.sequence, bytes: fence.bytes)
                 }
                 try explainLocal(what) { () throws(HostIOError) in try local.write(identity) }
-                if case .published = try publish(fence), try !isOvertaken(fence.commit) {
+                if case .published = try publish(fence), try stands(fence.commit) {
                     try explainCommit(what) { () throws(CommitError) in
                         try roots.promote(fence.commit.sequence)
                     }

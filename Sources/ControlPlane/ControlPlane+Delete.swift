@@ -166,10 +166,7 @@ package struct VolumeEnd<Store: ObjectStore> {
                 epoch: stamp.epoch, sequence: head.sequence, labelSeconds: now)
             let fence = CommitDrafts.successor(
                 of: head, stamp: stamp, unclean: head.uncleanTakeover ?? unclean)
-            let outcome = try explainStore(refs.what) { () throws(ObjectStoreError) in
-                try refs.store.putIfAbsent(fence.commit.key.key, fence.bytes)
-            }
-            if outcome == .created { return }
+            if try create(fence.commit, fence.bytes) { return }
         }
         throw refs.contended
     }
@@ -189,11 +186,19 @@ package struct VolumeEnd<Store: ObjectStore> {
                 size: head?.size ?? ref.size,
                 blockBytes: head?.blockBytes ?? ref.definition.blockBytes,
                 cut: head?.cut ?? RecordSequence(0), labelSeconds: clock.wallSeconds)
-            let outcome = try explainStore(refs.what) { () throws(ObjectStoreError) in
-                try refs.store.putIfAbsent(last.key.key, last.encode())
-            }
-            if outcome == .created { return }
+            if try create(last, last.encode()) { return }
         }
         throw refs.contended
+    }
+
+    /// False if others were faster.
+    private func create(_ fence: Commit, _ bytes: [UInt8]) throws(UserError) -> Bool {
+        let outcome = try explainStore(refs.what) { () throws(ObjectStoreError) in
+            try refs.store.putIfAbsent(fence.key.key, bytes)
+        }
+        guard outcome == .created else { return false }
+        return try explainCommit(refs.what) { () throws(CommitError) in
+            try FenceCheck(store: refs.store).stands(fence)
+        }
     }
 }
