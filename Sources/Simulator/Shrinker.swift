@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: 2026 The Martlet authors
 //
-// From a run that fails to a smaller one that fails: fewer steps, fewer kinds of fault, then steps
-// left out in pieces that get smaller. Every step draws from a stream of its own, so that what is
-// left does what it did.
+// From a run that fails to a smaller one that fails alike: fewer steps, fewer kinds of fault, then
+// steps left out in pieces that get smaller. Every step draws from a stream of its own, so that
+// what is left does what it did.
 
 /// Makes failing runs smaller.
 public struct Shrinker {
@@ -22,7 +22,7 @@ public struct Shrinker {
         self.run = run
     }
 
-    /// The smallest run found that fails, in any way.
+    /// The smallest run found that fails in the same way: another fault is another matter.
     public static func shrink(
         _ options: SimulationOptions, _ failure: SimulationFailure, tries: Int = 200
     ) -> (options: SimulationOptions, failure: SimulationFailure) {
@@ -73,7 +73,7 @@ public struct Shrinker {
         triesLeft -= 1
         var options = best.options
         change(&options)
-        guard let failure = run(options) else { return false }
+        guard let failure = run(options), failure.kind == best.failure.kind else { return false }
         best = (options, failure)
         return true
     }

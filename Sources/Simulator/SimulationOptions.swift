@@ -69,4 +69,11 @@ public struct SimulationFailure: Error, Equatable, Sendable, CustomStringConvert
     public let detail: String
 
     public var description: String { "seed \(seed), step \(step): \(detail)" }
+
+    /// What did not hold, without numbers and names: the first words of letters.
+    var kind: String {
+        detail.prefix(512).split(separator: " ").filter { word in
+            word.utf8.allSatisfy { (0x61...0x7A).contains($0 | 0x20) || $0 == UInt8(ascii: ":") }
+        }.prefix(5).joined(separator: " ")
+    }
 }
