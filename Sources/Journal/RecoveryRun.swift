@@ -27,6 +27,9 @@ struct RecoveryRun<Storage: StorageDirectory> {
     /// The same, but only of those who say it of records after the cut: a segment that was given
     /// back and overwritten may reappear after a power cut, and what it lost is published.
     private var claimed: BatchNumber?
+    /// The last record that was synced, as segments say that are of a later generation than the one
+    /// where the headers end.
+    private var laterSynced = RecordSequence(0)
     /// From this batch on payloads may be torn by a kill: the last batch, and those of the last
     /// unit.
     private var verifyFrom = BatchNumber(0)
@@ -151,6 +154,13 @@ struct RecoveryRun<Storage: StorageDirectory> {
         for index in endSegment..<segments.count {
             try noteClaims(in: walk[index], from: index == endSegment ? endPage : 1)
         }
+        // Where the first segment of a generation is lost, batches that it had cut off are there
+        // again, under the numbers of its own. What the others of it say was synced tells.
+        if laterSynced > accepted?.sequence ?? cut {
+            rotted = .rotted(
+                segment: walk[badSegment].name, batch: firstBad, claimed: highestSynced)
+            return
+        }
         // Where the beginning is missing, the record after the cut is gone, and every claim is of
         // that one too: how far the batches went that are missing is not known.
         if let claimed, isBeginningMissing || claimed >= firstBad {
@@ -183,6 +193,8 @@ struct RecoveryRun<Storage: StorageDirectory> {
     private mutating func noteClaims(
         in segment: WalkSegment<Storage.File>, from firstPage: Int
     ) throws(HostIOError) {
+        let isLater = segment.header.generation > segments[endSegment].header.generation
+        if isLater { laterSynced = max(laterSynced, segment.header.syncedSequence) }
         let window = UnsafeMutableRawBufferPointer.allocate(
             byteCount: 1 << 20, alignment: Limits.grainBytes)
         defer { window.deallocate() }
@@ -203,6 +215,7 @@ struct RecoveryRun<Storage: StorageDirectory> {
                         segmentPages: segment.header.pages, records: &records)
                 else { continue }
                 note(header.syncedTo, upTo: header.syncedSequence)
+                if isLater { laterSynced = max(laterSynced, header.syncedSequence) }
             }
             page += whole
         }

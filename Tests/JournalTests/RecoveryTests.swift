@@ -74,6 +74,30 @@ import Testing
         #expect(late.count == 2)
     }
 
+    @Test("a lost segment is missed although what it had cut off has the numbers of its batches")
+    func lostGeneration() throws {
+        let rig = try JournalRig()
+        try rig.write([.write(0, 8, 1)])
+        try rig.write([.write(8, 8, 2)])
+        // Batch 3 holds the beginning of a unit whose end is lost with its segment.
+        try rig.write([.write(16, 8, 3), .write(24, 8, 3)])
+        try rig.directory.remove(SegmentName.text(of: 2))
+        rig.powerDown(keeping: nil)
+        rig.reboot()
+        try rig.recover()
+        #expect(rig.units.count == 2)
+        // Another batch 3 is flushed, and only the segment behind its own says so.
+        try rig.write([.write(32, 8, 4)])
+        try rig.flush()
+        for step in 0..<3 { try rig.write([.write(40 + UInt64(step) * 4, 8, 5)]) }
+        let names = try rig.directory.list().sorted()
+        try #require(names.count == 3)
+        try rig.directory.remove(names[1])
+        rig.powerDown(keeping: nil)
+        rig.reboot()
+        #expect(throws: JournalError.self) { try rig.recover() }
+    }
+
     @Test("bytes of a segment's earlier use are never taken for batches")
     func staleBytes() throws {
         let rig = try JournalRig()
