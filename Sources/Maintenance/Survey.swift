@@ -215,13 +215,17 @@ struct Survey<Store: ObjectStore> {
             guard let head = heads[export.volume] else { continue }
             try reach(head, holder: "export \(export.name)")
         }
-        for pin in pins {
-            guard let commit = try commit(of: pin), try holds(commit, pin) else { continue }
+        for pin in pins where !pin.isReader {
+            guard let commit = try commit(of: pin) else { continue }
             try reach(commit, holder: pin.holder)
         }
         // What was listed is there. The rest came since, or is damage.
         for pack in inOrder(needed.keys.filter { packs[$0] == nil }, of: \.key) {
             guard try isThere(pack) else { throw missing(pack.key, needed[pack] ?? "a root") }
+        }
+        for pin in pins where pin.isReader {
+            guard let commit = try commit(of: pin) else { continue }
+            try spare(commit, holder: pin.holder)
         }
     }
 
@@ -248,22 +252,6 @@ struct Survey<Store: ObjectStore> {
         return commit
     }
 
-    /// False for a reader of whose commit packs are not there: its pin was refused. Of fences, and
-    /// of the commits before them, the object alone stays.
-    private func holds(_ commit: Commit, _ root: Root) throws(UserError) -> Bool {
-        guard root.isReader else { return true }
-        let unseen: CommitPacks<Store>.Unseen
-        do throws(ObjectStoreError) { unseen = try tables.unseen(of: commit) } catch {
-            guard case .notFound(let key) = error else { throw UserError(refs.what, error) }
-            if try isListed(key) { throw missing(key, root.holder) }
-            return false
-        }
-        for pack in inOrder(Array(unseen.packs), of: \.key) {
-            guard try isThere(pack) else { return false }
-        }
-        return true
-    }
-
     /// One that is listed and cannot be read is not gone: it may come back, and what it needs may
     /// not.
     private func isListed(_ key: String) throws(UserError) -> Bool {
@@ -282,6 +270,21 @@ struct Survey<Store: ObjectStore> {
         } catch {
             if case .notFound(let key) = error { throw missing(key, holder) }
             throw UserError(refs.what, error)
+        }
+    }
+
+    /// What a reader may read is kept, and nothing is missed: of a fence, and of the commit before
+    /// it, the object alone stays, and a pin of that is refused.
+    private mutating func spare(_ commit: Commit, holder: String) throws(UserError) {
+        guard roots.insert(commit.key).inserted else { return }
+        do throws(ObjectStoreError) {
+            let unseen = try tables.unseen(of: commit)
+            let listed = unseen.packs.filter { packs[$0] != nil }
+            for pack in listed { needed[pack] = holder }
+            if listed.count == unseen.packs.count { tables.accept(unseen) }
+        } catch {
+            guard case .notFound(let key) = error else { throw UserError(refs.what, error) }
+            if try isListed(key) { throw missing(key, holder) }
         }
     }
 

@@ -283,40 +283,39 @@ struct CollectorTests {
         #expect(throws: UserError.self) { try Retention(parsing: text) }
     }
 
-    @Test("a reader is listed and holds its commit until it is abandoned")
-    func abandonReader() throws {
+    /// A view of a commit that nothing else names any more.
+    private func makeLoneReader() throws {
         let node = try Node("a", world)
         try node.make("prod", writes: [1])
         let snapshot = try node.plane.snapshot("prod", tag: nil).sequence.rawValue
         _ = try node.plane.attach("prod@\(snapshot)")
         try node.write("prod", [2])
         try node.plane.deleteSnapshot("prod", sequence: snapshot)
+    }
+
+    private func abandon(_ reader: ReaderRef) throws -> Abandonment {
+        var random = SplitMix64(seed: 1)
+        return try TestCollector.abandon(
+            reader.id.description, in: ActorStore(world.store), clock: world.clock, random: &random)
+    }
+
+    @Test("a reader is listed and holds its commit until it is abandoned")
+    func abandonReader() throws {
+        try makeLoneReader()
         try world.collectAll()
         let readers = try world.collectAll().last?.readers ?? []
         let reader = try #require(readers.first)
         #expect(readers.count == 1 && world.commit(reader.commit).map(world.isWhole) == true)
-        var random = SplitMix64(seed: 1)
-        let given = try TestCollector.abandon(
-            reader.id.description, in: ActorStore(world.store), clock: world.clock, random: &random)
-        #expect(given == .reader(reader))
+        #expect(try abandon(reader) == .reader(reader))
         try world.collectAll()
         #expect(world.commit(reader.commit) == nil)
-        let again = try failure {
-            _ = try TestCollector.abandon(
-                reader.id.description, in: ActorStore(world.store), clock: world.clock,
-                random: &random)
-        }
+        let again = try failure { _ = try abandon(reader) }
         #expect(again.kind == .notFound)
     }
 
     @Test("a reader's commit that is listed and cannot be read stops the collector")
     func hiddenReader() throws {
-        let node = try Node("a", world)
-        try node.make("prod", writes: [1])
-        let snapshot = try node.plane.snapshot("prod", tag: nil).sequence.rawValue
-        _ = try node.plane.attach("prod@\(snapshot)")
-        try node.write("prod", [2])
-        try node.plane.deleteSnapshot("prod", sequence: snapshot)
+        try makeLoneReader()
         let reader = try #require(try world.collectAll().last?.readers.first)
         let key = CommitKey.key(reader.commit.volume, reader.commit.sequence)
         world.store.hide(key)
@@ -327,6 +326,34 @@ struct CollectorTests {
         world.store.heal()
         try world.collectAll()
         #expect(world.commit(reader.commit).map(world.isWhole) == true)
+    }
+
+    @Test("a refused pin that could not be taken back stops no collector, and holds what is left")
+    func refusedPin() throws {
+        let first = try Node("a", world)
+        let volume = try first.make("prod", writes: [1])
+        try first.write("prod", [2], at: 1)
+        let second = try Node("b", world, seed: 2)
+        _ = try second.plane.open("prod", force: true)
+        let finder = HeadFinder(store: world.store)
+        let fence = try #require(try finder.head(of: volume)?.commit)
+        #expect(fence.isFence)
+        let packs = try CommitPacks(store: world.store).unseen(of: fence).packs.map(\.key)
+        try second.write("prod", [3])
+        try world.collectAll()
+        let left = packs.filter { world.keys("packs/").contains($0) }
+        try #require(!left.isEmpty && left.count < packs.count)
+        world.store.inject(StoreFault(.away, operation: .delete, keyPrefix: "refs/readers/"))
+        #expect(throws: UserError.self) {
+            try second.plane.attach("prod@\(fence.sequence)")
+        }
+        try second.write("prod", [4], at: 1)
+        let reader = try #require(try world.collectAll().last?.readers.first)
+        #expect(left.allSatisfy { world.keys("packs/").contains($0) })
+        _ = try abandon(reader)
+        try world.collectAll()
+        #expect(!left.contains { world.keys("packs/").contains($0) })
+        try world.expectWhole()
     }
 
     @Test("an export that nobody finished is listed, abandoned, fenced, and its name is free")
