@@ -222,23 +222,26 @@ package struct Claimer<Storage: StorageDirectory, Store: ObjectStore>: Sendable 
             return try fence(over: head)
         }
 
-        /// The only thing that may ever be done with pending bytes: PUT them again, and not even
-        /// that where the store is past their number, which may be free.
+        /// What was pending becomes the root, or is forgotten.
         private mutating func settle(_ pending: LocalRoot) throws(UserError) {
-            let sequence = pending.commit.sequence
-            var isPublished = try headSequence() ?? sequence <= sequence
-            if isPublished {
-                if case .fenced = try publish(pending) { isPublished = false }
-            }
-            if isPublished, pending.commit.isFence { isPublished = try stands(pending.commit) }
+            let isPublished = try sendAgain(pending)
             try explainCommit(what) { () throws(CommitError) in
                 if isPublished {
-                    try roots.promote(sequence)
+                    try roots.promote(pending.commit.sequence)
                 } else {
-                    try roots.discardPending(sequence)
+                    try roots.discardPending(pending.commit.sequence)
                 }
             }
             if isPublished { current = pending }
+        }
+
+        /// The only thing that may ever be done with pending bytes: PUT them again, and not even
+        /// that where the store is past their number, which may be free. True if they are history.
+        private func sendAgain(_ pending: LocalRoot) throws(UserError) -> Bool {
+            if let newest = try headSequence(), newest > pending.commit.sequence { return false }
+            guard case .published = try publish(pending) else { return false }
+            guard pending.commit.isFence else { return true }
+            return try stands(pending.commit)
         }
 
         private func headSequence() throws(UserError) -> CommitSequence? {

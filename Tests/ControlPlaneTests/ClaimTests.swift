@@ -10,7 +10,6 @@ import Formats
 import HostIO
 import ObjectStore
 import Primitives
-import Synchronization
 import Testing
 
 @testable import ControlPlane
@@ -400,79 +399,6 @@ struct ClaimTests {
         #expect(first.host.content(ServedVolume(volume)) == [1])
         #expect(try shared.head(of: volume).uncleanTakeover != nil)
         #expect(try journals(first, volume).contains { $0.hasPrefix("journal.salvage-") })
-    }
-
-    @Test("a claim that slept while its number was taken and collected takes the newest state")
-    func sleepingClaim() throws {
-        var wasFree = 0
-        for point in 0..<16 {
-            let shared = SharedStore()
-            let first = try TestNode("a", shared)
-            let second = try TestNode("b", shared, seed: 2)
-            let volume = try first.make("prod", writes: [1])
-            _ = try first.plane.drain("prod")
-            let old = CommitKey(
-                volume: volume, sequence: try shared.head(of: volume).sequence.next)
-            let writer = UncheckedBox((first.plane, first.host))
-            let published = Lock<[UInt64]>([1])
-            shared.interrupt(after: point) {
-                for value in 2..<5 as Range<UInt64> {
-                    guard (try? writer.value.1.write(value, to: volume)) != nil,
-                        (try? writer.value.0.drain("prod")) != nil
-                    else { return }
-                    published.withLock { $0.append(value) }
-                }
-                try? shared.store.delete([old.key])
-            }
-            _ = try second.plane.open("prod", force: true)
-            guard !shared.endInterruption() else { continue }
-            let commits = shared.store.keys(prefix: CommitKey.prefix(of: volume))
-            if !commits.contains(old.key) { wasFree += 1 }
-            let before = published.withLock { $0 }
-            #expect(try second.content("prod") == before, "at request \(point)")
-            let head = try shared.head(of: volume)
-            #expect(head.isFence && commits.first == head.key.key)
-            try second.host.write(5, to: volume)
-            _ = try second.plane.drain("prod")
-            #expect(shared.content(of: try shared.head(of: volume)) == before + [5])
-        }
-        #expect(wasFree > 2)
-    }
-
-    @Test(
-        "a purge or a detach that slept while its number was taken and collected ends the volume",
-        arguments: [true, false])
-    func sleepingEnd(purges: Bool) throws {
-        var wasFree = 0
-        for point in 0..<16 {
-            let shared = SharedStore()
-            let first = try TestNode("a", shared)
-            let second = try TestNode("b", shared, seed: 2)
-            let volume = try first.make("prod", writes: [1])
-            _ = try first.plane.drain("prod")
-            let old = CommitKey(
-                volume: volume, sequence: try shared.head(of: volume).sequence.next)
-            let writer = UncheckedBox((first.plane, first.host))
-            let published = Lock<[UInt64]>([1])
-            shared.interrupt(after: point) {
-                for value in 2..<5 as Range<UInt64> {
-                    guard (try? writer.value.1.write(value, to: volume)) != nil,
-                        (try? writer.value.0.drain("prod")) != nil
-                    else { return }
-                    published.withLock { $0.append(value) }
-                }
-                try? shared.store.delete([old.key])
-            }
-            try second.plane.delete("prod", purge: purges)
-            guard !shared.endInterruption() else { continue }
-            let commits = shared.store.keys(prefix: CommitKey.prefix(of: volume))
-            if !commits.contains(old.key) { wasFree += 1 }
-            let head = try shared.head(of: volume)
-            #expect(head.state == (purges ? .deleted : .clean) && head.isFence)
-            #expect(commits.first == head.key.key, "at request \(point)")
-            if !purges { #expect(shared.content(of: head) == published.withLock { $0 }) }
-        }
-        #expect(wasFree > 0)
     }
 
     @Test("a promotion claims, makes the export writable, and stays after a restart")
