@@ -125,12 +125,7 @@ struct CommitTests {
         shape.options.unpublishedSecondsMax = 40
         let rig = try EngineRig(shape)
         rig.write(0, noise(4096, 1))
-        var random = rig.random
-        let rival = CommitDrafts.successor(
-            of: rig.root.commit,
-            stamp: .init(
-                epoch: Epoch(2), token: .random(from: &random), state: .open, labelSeconds: 9))
-        _ = try rig.store.putIfAbsent(rival.commit.key.key, rival.bytes)
+        try rig.takeOver()
         let commit = rig.askCommit()
         rig.run(holding: [.commit])
         rig.tick(seconds: 50)
@@ -174,12 +169,7 @@ struct CommitTests {
         }
         #expect(rig.report.operationState == "open" && rig.report.counters.commitsPostponed > 0)
         #expect(rig.answers[commit] == nil, "the store has lost it, and nobody else has the volume")
-        var random = rig.random
-        let rival = CommitDrafts.successor(
-            of: rig.root.commit,
-            stamp: .init(
-                epoch: Epoch(2), token: .random(from: &random), state: .open, labelSeconds: 9))
-        _ = try rig.store.putIfAbsent(rival.commit.key.key, rival.bytes)
+        try rig.takeOver()
         for _ in 0..<20 {
             rig.tick()
             rig.run()
@@ -196,16 +186,8 @@ struct CommitTests {
         let rig = try EngineRig()
         rig.write(0, noise(4096, 1))
         rig.die()
-        var random = rig.random
         var parent = rig.root.commit
-        for _ in 0..<3 {
-            let next = CommitDrafts.successor(
-                of: parent,
-                stamp: .init(
-                    epoch: Epoch(2), token: .random(from: &random), state: .open, labelSeconds: 9))
-            _ = try rig.store.putIfAbsent(next.commit.key.key, next.bytes)
-            parent = next.commit
-        }
+        for _ in 0..<3 { parent = try rig.takeOver(behind: parent) }
         try rig.reopen()
         rig.expect(0, noise(4096, 1))
         let objects = rig.store.objects.count

@@ -285,6 +285,18 @@ final class EngineRig {
         return try #require(committed(request), "\(report)")
     }
 
+    /// Another host takes the volume: its fence lies behind `parent`, or behind the root.
+    @discardableResult
+    func takeOver(behind parent: Commit? = nil) throws -> Commit {
+        var random = self.random
+        let fence = CommitDrafts.successor(
+            of: parent ?? root.commit,
+            stamp: .init(
+                epoch: Epoch(2), token: .random(from: &random), state: .open, labelSeconds: 9))
+        _ = try store.putIfAbsent(fence.commit.key.key, fence.bytes)
+        return fence.commit
+    }
+
     // MARK: Content
 
     func write(_ offset: UInt64, _ bytes: [UInt8]) {

@@ -172,12 +172,7 @@ struct RecoveryTests {
     func pendingFenced() throws {
         let rig = try rigWithPendingRollback()
         rig.die()
-        var random = rig.random
-        let rival = CommitDrafts.successor(
-            of: rig.root.commit,
-            stamp: .init(
-                epoch: Epoch(2), token: .random(from: &random), state: .open, labelSeconds: 9))
-        _ = try rig.store.putIfAbsent(rival.commit.key.key, rival.bytes)
+        try rig.takeOver()
         try rig.reopen()
         let read = rig.submit(.read(0, 64 << 10))
         let write = rig.submit(.write(0, noise(512, 3)))

@@ -345,12 +345,7 @@ struct VolumeCompactionTests {
         _ = try wasteful(rig)
         let request = rig.control { $0.requestCompaction($1) }
         for _ in 0..<20 where rig.waiting(.commit) == 0 { run(rig, seconds: 1, holding: [.commit]) }
-        var random = SplitMix64(seed: 5)
-        let fence = CommitDrafts.successor(
-            of: rig.root.commit,
-            stamp: CommitDrafts.Stamp(
-                epoch: Epoch(2), token: .random(from: &random), state: .open, labelSeconds: 1))
-        _ = try rig.store.putIfAbsent(fence.commit.key.key, fence.bytes)
+        try rig.takeOver()
         rig.run()
         guard case .fenced = rig.failure(request) else {
             Issue.record("\(rig.report)")
