@@ -98,6 +98,25 @@ public enum CommitDrafts {
         return sealed(commit)
     }
 
+    /// The commit before a fence, as far as the fence tells: its content, number, token and epoch.
+    /// Nil if there is none. `parentToken`: that of the commit before it, zero if that is gone.
+    public static func predecessor(of fence: Commit, parentToken: Token) -> LocalRoot? {
+        guard fence.isFence, !fence.parentToken.isZero, fence.sequence.rawValue > 1,
+            fence.epoch.rawValue > 1
+        else { return nil }
+        var commit = fence
+        commit.sequence = CommitSequence(fence.sequence.rawValue - 1)
+        commit.epoch = Epoch(fence.epoch.rawValue - 1)
+        commit.token = fence.parentToken
+        commit.parentToken = parentToken
+        // It stays where a fence would: whether it was one is not known.
+        commit.isFence = true
+        commit.keepsContent = false
+        commit.copied = nil
+        if fence.uncleanTakeover?.epoch == fence.epoch { commit.uncleanTakeover = nil }
+        return sealed(commit)
+    }
+
     private static func apply(_ stamp: Stamp, after parent: Commit, to commit: inout Commit) {
         commit.sequence = parent.sequence.next
         commit.parentToken = parent.token

@@ -75,32 +75,14 @@ extension ControlPlane {
 
     /// The other node whose newest beat says that it serves the volume now, with its address.
     func liveServer(of volume: VolumeID) throws(UserError) -> String? {
-        let what = "cannot see who serves the volume \(volume)"
-        let refs = refs(what)
-        var last: RefName?
-        var seen: [String: NodeBeat] = [:]
-        var found: String?
-        for key in try refs.keys(prefix: RefKey.nodesPrefix) {
-            guard case .numbered(.node(let node), _) = RefKey(parsing: key) else { continue }
-            defer { last = node }
-            guard node != last, node != configuration.node else { continue }
-            let known = beats.state.withLock { $0.read[key] }
-            // Beats are a convenience: one that is gone or unreadable says nothing.
-            guard let beat = known ?? (try? refs.read(key, in: .node(node))) else { continue }
-            seen[key] = beat
-            if beat.volumes.contains(volume), !isStale(beat) {
-                found = beat.address.isEmpty ? "\(node)" : "\(node) (\(beat.address))"
-            }
-        }
+        let known = beats.state.withLock { $0.read }
+        let look = BeatLook(
+            now: clock.wallSeconds, staleSeconds: configuration.beatStaleSeconds,
+            except: configuration.node)
+        let (server, seen) = try look.server(
+            of: volume, refs("cannot see who serves the volume \(volume)"), known: known)
         beats.state.withLock { $0.read = seen }
-        return found
-    }
-
-    /// By the label, whose clock may be wrong: one from the future counts as fresh.
-    private func isStale(_ beat: NodeBeat) -> Bool {
-        let now = clock.wallSeconds
-        return now > beat.labelSeconds
-            && now - beat.labelSeconds > configuration.beatStaleSeconds
+        return server
     }
 
     // MARK: All volumes at once

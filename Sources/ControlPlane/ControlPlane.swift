@@ -25,6 +25,7 @@ public struct ControlPlaneConfiguration: Sendable {
     public var transports: Set<Transport>
     /// A beat older than this no longer stands in the way of a claim.
     public var beatStaleSeconds: UInt64
+    public static let usualBeatStaleSeconds: UInt64 = 180
     /// How long an operation waits for a volume's commit before it answers that the store is away.
     public var commitWaitSeconds: UInt64
     /// The store takes no writes from this node: every export is served as a view of its head.
@@ -32,7 +33,8 @@ public struct ControlPlaneConfiguration: Sendable {
 
     public init(
         node: RefName, machineID: String, address: String = "",
-        transports: Set<Transport> = [.nbd, .none], beatStaleSeconds: UInt64 = 180,
+        transports: Set<Transport> = [.nbd, .none],
+        beatStaleSeconds: UInt64 = usualBeatStaleSeconds,
         commitWaitSeconds: UInt64 = 30, isReadOnly: Bool = false
     ) {
         self.node = node

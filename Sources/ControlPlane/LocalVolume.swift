@@ -11,9 +11,9 @@
 //                               root/  journal/
 //                               journal.salvage-<epoch>[.k]   set aside by a claim; never replayed
 
-import Documents
+package import Documents
 import Glibc
-import HostIO
+package import HostIO
 import Primitives
 
 struct LocalVolume<Storage: StorageDirectory>: Sendable {
@@ -167,4 +167,15 @@ struct LocalVolume<Storage: StorageDirectory>: Sendable {
         if name == "root" || name.hasPrefix(Self.journalName) { try empty(name) }
         try directory.remove(name)
     }
+}
+
+/// The refs of exports that a cache directory keeps: each was in the store.
+package func keptExports(
+    in cache: some StorageDirectory
+) throws(HostIOError) -> [ExportRef] {
+    var found: [ExportRef] = []
+    for volume in try LocalVolume.all(in: cache) {
+        if let ref = try volume.export() { found.append(ref) }
+    }
+    return found
 }

@@ -80,6 +80,17 @@ extension Document {
     }
 }
 
+/// The checksum as it lies in a document's bytes.
+package enum DocumentChecksum {
+    /// Where its 32 digits are; nil where there are none. The canonical encoding has no white
+    /// space, and quotes in strings are escaped.
+    package static func place(in bytes: [UInt8]) -> Range<Int>? {
+        guard let name = bytes.firstRange(of: Array(#""checksum":""#.utf8)) else { return nil }
+        let digits = name.upperBound..<(name.upperBound + 32)
+        return digits.upperBound <= bytes.count ? digits : nil
+    }
+}
+
 /// Hands out the members of an object one by one; what nobody took is an unknown key.
 public struct MemberReader {
     public let kind: String

@@ -4,34 +4,33 @@
 // What a host keeps locally as a source of repairs. Its daemon's clean cache has decoded blocks,
 // map nodes and pages by the hash of their content: a frame is encoded again from its block, and
 // one of single grains is cut out of the block whose newest frame it is. Its cache directory has
-// the exact bytes of each volume's newest commit.
+// the exact bytes of each volume's newest commit, and of the newest ref of its export.
 
-public import Formats
+import Formats
 public import ObjectStore
 public import Primitives
 
 public final class CacheRepairSource: RepairSource {
     /// The bytes that a cache holds under a hash; nil: none.
     public typealias Blocks = (_ hash: Hash128) throws(ObjectStoreError) -> [UInt8]?
-    /// The bytes of a commit that this host knows to be published; nil: none.
-    public typealias Commits = (_ key: CommitKey) throws(ObjectStoreError) -> [UInt8]?
+    /// The bytes of a commit or a ref that this host knows to be published; nil: none.
+    public typealias Published = (_ key: String) throws(ObjectStoreError) -> [UInt8]?
 
     public let name: String
-    public var holdsOwnCommits: Bool { true }
+    public var vouches: Bool { true }
     private let blocks: Blocks
-    private let commits: Commits
+    private let published: Published
     /// The cache did not answer, and is not asked again.
     private var absence: ObjectStoreError?
 
-    public init(name: String, blocks: @escaping Blocks, commits: @escaping Commits) {
+    public init(name: String, blocks: @escaping Blocks, published: @escaping Published) {
         self.name = name
         self.blocks = blocks
-        self.commits = commits
+        self.published = published
     }
 
     public func object(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8]? {
-        guard let key = try? CommitKey(key: key) else { return nil }
-        return try commits(key)
+        try published(key)
     }
 
     public func search(_ hashes: Set<Hash128>) {}

@@ -15,13 +15,35 @@ public struct LastGood: Equatable, Sendable {
     public let volume: VolumeID
     /// The newest commit, which is damaged.
     public let head: CommitSequence
+    /// The newest one that can be read, whatever it lost: the head, unless that is unreadable.
+    let readable: CommitSequence
     public let good: CommitSequence
     /// When that was made, by the clock of its host.
     public let labelSeconds: UInt64
 }
 
-/// Takes an export back; says what was done.
-public typealias FallBack = (LastGood) throws(UserError) -> String
+/// How exports go back.
+public struct FallBack {
+    /// Has the daemon roll an export back; says what was done.
+    public typealias RollBack = (LastGood) throws(UserError) -> String
+
+    let rollBack: RollBack
+    /// Fails if the daemon has the export open, and with it the newest commit.
+    let checkClosed: (LastGood) throws(UserError) -> Void
+    /// For commits that no daemon can make.
+    let clock: any Clock
+    let makeToken: () -> Token
+
+    public init(
+        clock: any Clock, makeToken: @escaping () -> Token,
+        checkClosed: @escaping (LastGood) throws(UserError) -> Void, rollBack: @escaping RollBack
+    ) {
+        self.clock = clock
+        self.makeToken = makeToken
+        self.checkClosed = checkClosed
+        self.rollBack = rollBack
+    }
+}
 
 /// An export that lost bytes.
 enum LostExport: Equatable {
@@ -56,32 +78,33 @@ extension Verifier {
         let good = commits.dropFirst().first {
             !lossy.contains($0) && subjects[$0].weight > 0 && subjects[$0].state != .deleted
         }
-        guard let good else {
+        guard let good, let readable = commits.first(where: { subjects[$0].weight > 0 }) else {
             return .hasNone(name, "no commit of volume \(head.key.volume) is whole")
-        }
-        guard head.weight > 0 else {
-            return .hasNone(
-                name,
-                "its newest commit cannot be read, and nothing can be published behind it: fork "
-                    + "\(name)@\(subjects[good].key.sequence), which is whole, into another name")
         }
         return .hasGood(
             LastGood(
                 name: name, volume: head.key.volume, head: head.key.sequence,
-                good: subjects[good].key.sequence, labelSeconds: subjects[good].labelSeconds))
+                readable: subjects[readable].key.sequence, good: subjects[good].key.sequence,
+                labelSeconds: subjects[good].labelSeconds))
     }
 }
 
 extension Repairer {
-    /// Takes exports back that cannot be made whole. True if one was.
-    mutating func fallBackNames(_ verifier: Verifier<Store>, _ fallBack: FallBack) -> Bool {
-        var hasMoved = false
+    /// Takes exports back that cannot be made whole. True if something moved.
+    mutating func fallBackNames(
+        _ verifier: Verifier<Store>, _ fallBack: FallBack
+    ) throws(VerifyError) -> Bool {
+        var hasMoved = try rebuildBeforeFences(verifier)
         for lost in verifier.lostExports() {
             switch lost {
             case .hasNone(let name, let why): note("export \(name)", .notRepaired, why)
             case .hasGood(let item):
                 do throws(UserError) {
-                    note("export \(item.name)", .fellBack, try fallBack(item))
+                    let done =
+                        item.readable == item.head
+                        ? try fallBack.rollBack(item)
+                        : try replaceHead(of: item, verifier, fallBack)
+                    note("export \(item.name)", .fellBack, done)
                     hasMoved = true
                 } catch { note("export \(item.name)", .notRepaired, error.description) }
             }

@@ -31,8 +31,9 @@ public protocol RepairSource: AnyObject {
     /// As the report names it, without secrets.
     var name: String { get }
 
-    /// Its commits are those that this host published, so that nothing else must vouch for them.
-    var holdsOwnCommits: Bool { get }
+    /// Its commits and refs are those that this host published or read here, so that nothing else
+    /// must vouch for them.
+    var vouches: Bool { get }
 
     /// The object that lies under the same key; nil if there is none.
     func object(_ key: String, limit: Int) throws(ObjectStoreError) -> [UInt8]?

@@ -33,32 +33,22 @@ extension Repairer {
             let words = tokens.map(\.description).sorted().joined(separator: ", ")
             return note(key.key, .notRepaired, "refs and commits name unlike tokens: \(words)")
         }
-        var strangers: [String] = []
-        for source in sources {
-            let bytes = ask(source) { source throws(ObjectStoreError) in
-                try source.object(key.key, limit: CommitLimits.commitBytesMax)
-            }
-            guard let bytes, let commit = Self.decode(bytes, key) else { continue }
-            let isOurs =
-                tokens.first.map { $0 == commit.token }
-                ?? (source.holdsOwnCommits || Self.isKin(own?.bytes ?? [], bytes))
-            guard isOurs else {
-                strangers.append(source.name)
-                continue
-            }
-            return try write(
-                key.key, bytes, isMissing: own == nil, isNamed: isNamed, "the whole commit",
-                from: [source.name])
+        let found = candidates(key.key, limit: CommitLimits.commitBytesMax) {
+            Self.decode($0, key) != nil
         }
-        note(
-            key.key, .notRepaired,
-            strangers.isEmpty
-                ? "no source has it"
-                : "nothing proves that the commit of that number in "
-                    + "\(strangers.joined(separator: ", ")) is this one")
+        let ours = found.first { candidate in
+            tokens.first.map { $0 == Self.decode(candidate.bytes, key)?.token }
+                ?? (candidate.source.vouches || Self.isKin(own?.bytes ?? [], candidate.bytes))
+        }
+        guard let ours else {
+            return noteUnproven(key.key, found, "the commit of that number")
+        }
+        try write(
+            key.key, ours.bytes, isMissing: own == nil, isNamed: isNamed, "the whole commit",
+            from: [ours.source.name])
     }
 
-    private static func decode(_ bytes: [UInt8], _ key: CommitKey) -> Commit? {
+    static func decode(_ bytes: [UInt8], _ key: CommitKey) -> Commit? {
         bytes.withUnsafeBytes { try? Commit(decoding: $0, key: key) }
     }
 

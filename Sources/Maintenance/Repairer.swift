@@ -60,6 +60,7 @@ public struct Repairer<Store: ObjectStore> {
         var left = found
         for _ in 0..<Self.roundsMax where !left.faults.isEmpty {
             hasWritten = false
+            try repairRefs(of: left)
             try repairCommits(of: left, verifier)
             try repairPacks(of: left)
             tellOthers(of: left)
@@ -67,7 +68,7 @@ public struct Repairer<Store: ObjectStore> {
             verifier = makeVerifier(options)
             left = try verifier.run()
         }
-        if let fallBack, left.isComplete, fallBackNames(verifier, fallBack) {
+        if let fallBack, left.isComplete, try fallBackNames(verifier, fallBack) {
             verifier = makeVerifier(options)
             left = try verifier.run()
         }
@@ -106,9 +107,33 @@ public struct Repairer<Store: ObjectStore> {
                     fault.key, .notRepaired,
                     "whole objects contradict each other, and nothing says which is right")
             } else {
-                note(fault.key, .notRepaired, "only commits and packs are repaired")
+                note(fault.key, .notRepaired, "nothing says what was there")
             }
         }
+    }
+
+    /// Whole objects that sources have under the key, in their order.
+    mutating func candidates(
+        _ key: String, limit: Int, isWhole: ([UInt8]) -> Bool
+    ) -> [(source: any RepairSource, bytes: [UInt8])] {
+        var found: [(any RepairSource, [UInt8])] = []
+        for source in sources {
+            let bytes = ask(source) { source throws(ObjectStoreError) in
+                try source.object(key, limit: limit)
+            }
+            if let bytes, isWhole(bytes) { found.append((source, bytes)) }
+        }
+        return found
+    }
+
+    mutating func noteUnproven(
+        _ key: String, _ found: [(source: any RepairSource, bytes: [UInt8])], _ what: String
+    ) {
+        let strangers = found.map(\.source.name).joined(separator: ", ")
+        note(
+            key, .notRepaired,
+            strangers.isEmpty
+                ? "no source has it" : "nothing proves that \(what) in \(strangers) is this one")
     }
 
     /// Asks a source. One that does not answer has nothing, and the report says so.
@@ -160,12 +185,18 @@ public struct Repairer<Store: ObjectStore> {
         return false
     }
 
-    /// Writes an object and reads it back.
+    /// Writes a pack or a commit and reads it back.
     mutating func write(
         _ key: String, _ bytes: [UInt8], isMissing: Bool, isNamed: Bool, _ detail: String,
         from sources: [String]
     ) throws(VerifyError) {
         guard mayWrite(key, isMissing: isMissing, isNamed: isNamed) else { return }
+        try put(key, bytes, isMissing: isMissing, detail, from: sources)
+    }
+
+    mutating func put(
+        _ key: String, _ bytes: [UInt8], isMissing: Bool, _ detail: String, from sources: [String]
+    ) throws(VerifyError) {
         do throws(ObjectStoreError) {
             if isMissing {
                 // Whoever was faster wrote what was written once, or is found out below.

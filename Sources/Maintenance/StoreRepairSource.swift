@@ -18,7 +18,7 @@ public final class StoreRepairSource<Store: ObjectStore>: RepairSource {
     }
 
     public var name: String { store.url }
-    public var holdsOwnCommits: Bool { false }
+    public var vouches: Bool { false }
     private let store: Store
     private let spread: FetchSpread
     /// Where what was searched for lies: of several places two are kept, since one may be damaged.

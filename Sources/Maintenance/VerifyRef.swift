@@ -25,7 +25,7 @@ enum VerifyRef: Sendable {
             guard place == parsed else {
                 throw DocumentError.misplaced(key: key, found: place.text)
             }
-            // Documents carry no checksum; but no other spelling is ever written.
+            // The checksum is of the meaning: no other spelling is ever written.
             guard canonical == bytes else {
                 throw DocumentError.malformed(offset: 0, detail: "not as it was written")
             }

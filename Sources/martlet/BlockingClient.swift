@@ -54,13 +54,27 @@ final class BlockingClient: RollbackService {
     private func post<Answer: Decodable>(
         _ path: String, _ body: (any Encodable)? = nil, as type: Answer.Type
     ) throws(UserError) -> Answer {
-        let reply = try send(.post, path, body, timeout: .hours(1))
+        try decode(send(.post, path, body, timeout: .hours(1)), of: path, as: type)
+    }
+
+    private func decode<Answer: Decodable>(
+        _ reply: APIClient.Reply, of path: String, as type: Answer.Type
+    ) throws(UserError) -> Answer {
         guard (200..<300).contains(reply.status) else { throw APIClient.failure(reply) }
         do { return try AdminJSON.decode(type, from: reply.body) } catch {
             throw UserError(
                 .failed, what: "cannot use the reply to \(path)", why: "\(error)",
                 remedy: "see the daemon's log")
         }
+    }
+
+    func openVolume(_ name: RefName) throws(UserError) -> VolumeID? {
+        let path = "/api/exports/\(name)"
+        guard let reply = try? send(.get, path, timeout: .seconds(60)), reply.status != 404 else {
+            return nil
+        }
+        let export = try decode(reply, of: path, as: ExportReply.self)
+        return export.attached == true ? VolumeID(hexadecimal: export.volume) : nil
     }
 
     func snapshot(_ name: RefName) throws(UserError) -> UInt64 {

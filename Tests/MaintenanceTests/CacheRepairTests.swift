@@ -31,12 +31,12 @@ extension SmallRepository {
 @Suite("Repair from the cache of a host")
 struct CacheRepairTests {
     private func source(
-        _ cache: CleanCache, commits: [String: [UInt8]] = [:]
+        _ cache: CleanCache, published: [String: [UInt8]] = [:]
     ) -> CacheRepairSource {
         CacheRepairSource(
             name: "cache",
             blocks: { hash throws(ObjectStoreError) in cache.lookup(hash).map { Array($0.bytes) } },
-            commits: { key throws(ObjectStoreError) in commits[key.key] })
+            published: { key throws(ObjectStoreError) in published[key] })
     }
 
     @Test("every member of every pack that the host has read comes back, single grains too")
@@ -78,7 +78,7 @@ struct CacheRepairTests {
                 let liar = CacheRepairSource(
                     name: "liar",
                     blocks: { _ throws(ObjectStoreError) in [UInt8](repeating: 7, count: size) },
-                    commits: { _ throws(ObjectStoreError) in [UInt8](repeating: 7, count: size) })
+                    published: { _ throws(ObjectStoreError) in [UInt8](repeating: 7, count: size) })
                 try repository.expectLeft(key, flipped, by: [liar], "no source has 1", "\(size)")
             }
         }
@@ -90,7 +90,7 @@ struct CacheRepairTests {
         let empty = CleanCache(capacityBytes: 1 << 20)
         let kept = repository.store.objects.filter { $0.key.hasPrefix("volumes/") }
         for key in kept.keys {
-            try repository.expectRepaired(key, [], by: [source(empty, commits: kept)], key)
+            try repository.expectRepaired(key, [], by: [source(empty, published: kept)], key)
         }
     }
 
@@ -106,7 +106,7 @@ struct CacheRepairTests {
             blocks: { _ throws(ObjectStoreError) in
                 asked += 1
                 throw .misconfigured(key: "", detail: "nobody listens", remedy: "start it")
-            }, commits: { _ throws(ObjectStoreError) in nil })
+            }, published: { _ throws(ObjectStoreError) in nil })
         try repository.expectLeft(key, rotten, by: [away], "nobody listens : start it", "away")
         #expect(asked == 1)
     }

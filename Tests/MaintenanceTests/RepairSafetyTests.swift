@@ -174,7 +174,7 @@ struct RepairSafetyTests {
 }
 
 /// True once, after so many questions. Any thread.
-private final class Countdown: Sendable {
+final class Countdown: Sendable {
     private let left: Lock<Int>
 
     init(_ count: Int) { left = Lock(count) }
@@ -185,4 +185,7 @@ private final class Countdown: Sendable {
             return left == -1
         }
     }
+
+    /// It was now, once.
+    var isOver: Bool { left.withLock { $0 < 0 } }
 }

@@ -151,7 +151,7 @@ struct RepairTests {
         }
         for (key, bytes) in repository.store.objects where key.hasPrefix("refs/exports/prod/") {
             try repository.expectLeft(
-                key, flipped(bytes, 9), from: [repository.replica], "only commits and packs", key)
+                key, flipped(bytes, 9), from: [empty], "no source has it", key)
         }
     }
 

@@ -222,5 +222,76 @@ def last_good():
     check(all(done["result"] != "fell back" for done in report["repairs"]), "it went back again")
 
 
+@test("refs come back from a replica and from the cache directory, another repository's do not")
+def refs():
+    daemon, _ = filled()
+    replica = f"{daemon.directory}/replica"
+    shutil.copytree(daemon.store, replica)
+    whole = objects(daemon.store, "refs")
+    generator = random.Random(5)
+    for key, data in whole.items():
+        put(daemon.store, key, flipped(data, generator.randrange(len(data))))
+    equal(verify(daemon)[0], 1, "exit with damaged refs")
+    status, report = verify(daemon, "--repair", f"from=file://{replica}")
+    equal(status, 0, f"exit of the repair: {report}")
+    equal(objects(daemon.store, "refs"), whole, "the refs")
+    # The newest of prod, of which nothing is left, as the host that serves it keeps it.
+    newest = min(key for key in whole if key.startswith("refs/exports/prod/"))
+    put(daemon.store, newest, b"")
+    status, report = verify(daemon, "--repair", f"from=file://{replica}")
+    equal((status, report["repairs"][0]["result"]), (1, "not repaired"), "nothing speaks for it")
+    contains(report["repairs"][0]["detail"], "nothing proves that the ref", "the reason")
+    here = ["--repair", "cache", "--cache", daemon.cache, "--api", f"unix:{daemon.api}"]
+    status, report = verify(daemon, *here)
+    equal(status, 0, f"exit of the repair from the cache: {report}")
+    equal(objects(daemon.store, "refs"), whole, "the refs")
+    other = Daemon("other").start()
+    other.create("prod", 24 * MIB, block_size=64 * KIB)
+    equal(other.terminate(), 0, "exit status of SIGTERM")
+    put(daemon.store, newest, flipped(whole[newest], 20))
+    status, report = verify(daemon, "--repair", f"from=file://{other.store}")
+    equal((status, report["repairs"][0]["result"]), (1, "not repaired"), "another repository")
+    put(daemon.store, newest, whole[newest])
+    equal(daemon.terminate(), 0, "exit status of SIGTERM")
+    return f"{len(whole)} refs"
+
+
+@test("a disk whose newest commit nobody can read comes back with what was before it")
+def lost_head():
+    daemon, image = filled()
+    good = daemon.drain("prod")
+    run("nbdcopy", f"{daemon.directory}/more.img", daemon.uri("prod"))
+    lost = daemon.drain("prod")
+    key = next(key for key in objects(daemon.store, "volumes") if key.endswith(f".{lost}"))
+    data = objects(daemon.store, "volumes")[key]
+    put(daemon.store, key, flipped(data, len(data) // 2))
+    here = ["--repair", "last-good", "--cache", daemon.cache, "--api", f"unix:{daemon.api}"]
+
+    def outcome(report):
+        return next(done for done in report["repairs"] if done["key"] == "export prod")
+
+    # The host that serves it has the commit.
+    status, report = verify(daemon, *here)
+    equal((status, outcome(report)["result"]), (1, "not repaired"), "while it is served")
+    contains(outcome(report)["detail"], "has it open", "the reason")
+    # It is gone for good, with its cache, and its beat is old.
+    daemon.kill()
+    daemon.lose_cache()
+    for folder, _, names in os.walk(f"{daemon.store}/nodes"):
+        for name in names:
+            os.remove(os.path.join(folder, name))
+    status, report = verify(daemon, *here)
+    equal((status, outcome(report)["result"]), (0, "fell back"), f"afterwards: {report}")
+    contains(outcome(report)["detail"], f"to commit {good} of ", "the commit")
+    daemon.start()
+    with open(image, "rb") as file:
+        check(nbdclient.read_all(daemon.nbd, "prod") == file.read(), "prod reads wrong")
+    check(daemon.status("prod")["unclean_takeover"], "nothing says that writes are lost")
+    run("nbdcopy", f"{daemon.directory}/more.img", daemon.uri("prod"))
+    daemon.drain("prod")
+    run(MARTLET, "gc", "--store", daemon.store_url, "--grace-period", "0s")
+    equal(verify(daemon)[0], 0, "exit of the last verification")
+
+
 if __name__ == "__main__":
     main()

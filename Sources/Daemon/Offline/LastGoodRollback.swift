@@ -12,6 +12,8 @@ public import Primitives
 
 /// What is asked of the daemon.
 public protocol RollbackService: Sendable {
+    /// The volume of the export, if the daemon has it open. Nil also if no daemon answers.
+    func openVolume(_ name: RefName) throws(UserError) -> VolumeID?
     /// Makes a snapshot; its number.
     func snapshot(_ name: RefName) throws(UserError) -> UInt64
     /// The number of the new head.
@@ -22,6 +24,15 @@ struct LastGoodRollback {
     let service: any RollbackService
     /// What was verified.
     let store: PatientStore
+
+    /// Fails if the daemon has the volume open: it knows the newest commit.
+    func checkClosed(_ item: LastGood) throws(UserError) {
+        guard try service.openVolume(item.name) == item.volume else { return }
+        throw UserError(
+            .conflict, what: "cannot take \(item.name) back to commit \(item.good)",
+            why: "the daemon here has it open, and knows its commit \(item.head)",
+            remedy: "repair that with --repair cache")
+    }
 
     /// Rolls an export back; what was done.
     func run(_ item: LastGood) throws(UserError) -> String {

@@ -4,6 +4,7 @@
 // Where `martlet verify --repair` takes bytes from: another repository, or what this host keeps.
 
 import Committer
+import ControlPlane
 import Documents
 import Formats
 import Glibc
@@ -45,7 +46,7 @@ extension RepairPlace {
             return StoreRepairSource(
                 try OfflineSource.patientStore(other, what), spread: { pool.spread($0, $1) })
         case .cache(let blocks):
-            let kept = KeptCommits(directory: configuration.cache.dir, store: store)
+            let kept = KeptObjects(directory: configuration.cache.dir, store: store)
             return CacheRepairSource(
                 name: "the cache of this host",
                 blocks: { hash throws(ObjectStoreError) in
@@ -53,33 +54,41 @@ extension RepairPlace {
                         throw .misconfigured(
                             key: "", detail: "\(error.what) : \(error.why)", remedy: error.remedy)
                     }
-                }, commits: { key throws(ObjectStoreError) in try kept.bytes(of: key) })
+                }, published: { key throws(ObjectStoreError) in try kept.bytes(of: key) })
         }
     }
 }
 
-/// The newest commit of each volume as a cache directory keeps it.
-private struct KeptCommits {
+/// The newest commit of each volume, and the newest ref of its export, as a cache directory keeps
+/// them.
+private struct KeptObjects {
     let directory: String
     let store: PatientStore
 
-    func bytes(of key: CommitKey) throws(ObjectStoreError) -> [UInt8]? {
+    func bytes(of key: String) throws(ObjectStoreError) -> [UInt8]? {
         do throws(HostIOError) {
             let cache = try HostDirectory.open(path: directory, create: false)
-            guard try belongs(cache, key) else { return nil }
-            return try cache.directory("volumes", create: false)
-                .directory("\(key.volume)", create: false)
-                .directory("root", create: false)
-                .readAll("\(key.sequence)", limit: CommitLimits.commitBytesMax)
+            guard try belongs(cache) else { return nil }
+            if let key = try? CommitKey(key: key) {
+                return try cache.directory("volumes", create: false)
+                    .directory("\(key.volume)", create: false)
+                    .directory("root", create: false)
+                    .readAll("\(key.sequence)", limit: CommitLimits.commitBytesMax)
+            }
+            guard case .numbered(.export(let name), let number) = RefKey(parsing: key) else {
+                return nil
+            }
+            return try keptExports(in: cache).first { $0.name == name && $0.number == number }?
+                .encoded
         } catch {
             if error.code == ENOENT || error.code == ENOTDIR { return nil }
             throw .misconfigured(
-                key: key.key, detail: "\(error)", remedy: "give the cache directory with --cache")
+                key: key, detail: "\(error)", remedy: "give the cache directory with --cache")
         }
     }
 
-    /// Whether the directory is of this repository. Numbers of commits mean nothing in another.
-    private func belongs(_ cache: HostDirectory, _ key: CommitKey) throws(HostIOError) -> Bool {
+    /// Whether the directory is of this repository. Numbers mean nothing in another.
+    private func belongs(_ cache: HostDirectory) throws(HostIOError) -> Bool {
         let limit = Limits.documentBytesMax
         guard let kept = try cache.readAll("repository.json", limit: limit),
             let here = try? store.get(RefKey.repository.text, limit: limit)

@@ -82,7 +82,10 @@ public enum RepositoryCheck {
             var fallBack: FallBack?
             if let service = options.rollbacks {
                 let rollback = LastGoodRollback(service: service, store: store)
-                fallBack = { item throws(UserError) in try rollback.run(item) }
+                fallBack = FallBack(
+                    clock: clock, makeToken: makeToken,
+                    checkClosed: { item throws(UserError) in try rollback.checkClosed(item) },
+                    rollBack: { item throws(UserError) in try rollback.run(item) })
             }
             var repairer = Repairer(
                 store: store, options: verifying, sources: sources, fallBack: fallBack,
@@ -91,6 +94,11 @@ public enum RepositoryCheck {
             return RepositoryVerdict(
                 lines: report.lines, json: report.json.text, isWhole: report.isWhole)
         } catch { throw explain(error, what) }
+    }
+
+    private static func makeToken() -> Token {
+        var random = SystemRandom()
+        return Token.random(from: &random)
     }
 
     private static func explain(_ error: VerifyError, _ what: String) -> UserError {
