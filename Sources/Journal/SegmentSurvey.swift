@@ -67,7 +67,7 @@ struct SegmentSurvey<Storage: StorageDirectory>: Sendable {
         }
         // From the youngest down: a segment exists only if it begins before all younger ones.
         for segment in found.reversed() {
-            if live.contains(where: { $0.header == segment.header }) {
+            if (live + superseded).contains(where: { $0.header == segment.header }) {
                 strangers.append(segment.name)
             } else if let next = live.last, next.header.firstBatch <= segment.header.firstBatch {
                 superseded.append(segment)

@@ -291,6 +291,28 @@ import Testing
         try rig.checkContent()
     }
 
+    @Test("a segment that a later generation cut off is given back once, whatever names it has")
+    func doubleName() throws {
+        let rig = try JournalRig()
+        try rig.write([.write(0, 1, 1)])
+        try rig.crash(keeping: nil)
+        let seal = try #require(try rig.directory.list().max())
+        try rig.directory.link(seal, to: rig.directory, as: "00000090.seg")
+        rig.powerDown(keeping: nil)
+        rig.reboot()
+        // The next recovery dies behind its own seal, with nothing given back.
+        rig.disk.cutNext(.directorySync, pathEnding: "segments")
+        #expect(throws: JournalError.self) { try rig.recover() }
+        rig.powerDown(keeping: nil)
+        rig.reboot()
+        try rig.recover()
+        for step in 1...12 { try rig.write([.write(UInt64(step) * 8, 8, UInt64(step))]) }
+        try rig.checkContent()
+        try rig.flush()
+        try rig.crash(keeping: nil)
+        #expect(rig.units.count == 13)
+    }
+
     private func write(_ header: SegmentHeader, to file: VolatileFile) throws {
         let page = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 4096)
         defer { page.deallocate() }
