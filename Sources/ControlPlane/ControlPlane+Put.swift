@@ -219,6 +219,7 @@ extension ControlPlane {
         of ref: ExportRef, isFresh: Bool, _ what: String
     ) throws(UserError) -> Commit {
         if !isFresh, let there = try readFirst(of: ref, what) {
+            try checkNotEnded(ref, what)
             // It may have arrived late, after its source was collected: as with every pin, the
             // root comes first, and what it needs is looked at afterwards.
             return try Pinner(refs: refs(what)).pin(
@@ -262,12 +263,24 @@ extension ControlPlane {
             if case .store(.notFound) = error { return nil }
             throw UserError(what, error)
         }
-        guard root.commit.state != .deleted else {
-            throw UserError(
-                .conflict, what: what, why: "\(ref.name) is being purged",
-                remedy: "repeat the delete with purge, then create it anew")
-        }
+        guard root.commit.state != .deleted else { throw ended(ref, what) }
         return root.commit
+    }
+
+    /// Who purges, or gives up what was being created, ends the volume before the name is free, and
+    /// may have stopped in between.
+    private func checkNotEnded(_ ref: ExportRef, _ what: String) throws(UserError) {
+        let head = try explainCommit(what) { () throws(CommitError) in
+            try finder.head(of: ref.volume)?.commit
+        }
+        if head?.state == .deleted { throw ended(ref, what) }
+    }
+
+    private func ended(_ ref: ExportRef, _ what: String) -> UserError {
+        UserError(
+            .conflict, what: what,
+            why: "the volume that was made for \(ref.name) was purged, or given up",
+            remedy: "repeat the delete with purge, then create it anew")
     }
 
     // MARK: Keeping

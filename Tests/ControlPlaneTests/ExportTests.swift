@@ -30,6 +30,27 @@ struct ExportTests {
         #expect(try node.plane.info("prod") == first.export)
     }
 
+    @Test("what was given up before its creation ended is not brought to life by a repeat")
+    func givenUp() throws {
+        let node = try TestNode("a", shared)
+        shared.store.inject(
+            StoreFault(.away, operation: .put, keyPrefix: "refs/exports/", skipping: 1))
+        let request = PutRequest(size: size(10 << 30))
+        #expect(throws: UserError.self) { _ = try node.plane.put("prod", request) }
+        let refs = RefStore(store: shared.store, what: "test")
+        let name = try #require(RefName("prod"))
+        let ref = try #require(try refs.newest(.export(name), as: ExportRef.self))
+        #expect(ref.state == .creating)
+        // Whoever gives it up ends the volume, and dies before the name is free.
+        try VolumeEnd(refs: refs, clock: shared.clock).publish(ref, token: Token(low: 9, high: 9))
+        let error = try failure { _ = try node.plane.put("prod", request) }
+        #expect(error.kind == .conflict && error.why.contains("was purged, or given up"))
+        try node.plane.delete("prod", purge: true)
+        let export = try node.plane.put("prod", request).export
+        #expect(export.state == .live && export.volume != ref.volume)
+        _ = try node.plane.attach("prod")
+    }
+
     @Test("a new volume starts clean and empty at commit 1 of epoch 1, claimed by nobody")
     func firstCommit() throws {
         let node = try TestNode("a", shared)
