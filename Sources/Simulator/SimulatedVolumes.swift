@@ -126,6 +126,8 @@ final class SimulatedVolumes: VolumeHost, @unchecked Sendable {
         node.isHeld = true
         defer { node.isHeld = false }
         _ = try commitAll(volume, reason: .rollback, deadline: nil)
+        // A fresh base that somebody asked for before may become one of what the disk goes back to.
+        if let host = node.host { host.controls = host.controls.mapValues { _ in 0 } }
         node.rollback = target.commit.token
         let source = Root(commit: target.commit)
         let answer = try ask(volume, isPatient: true) { $0.requestRollback($1, to: source) }

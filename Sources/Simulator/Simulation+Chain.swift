@@ -30,10 +30,14 @@ extension Simulation {
             let key = track.chain.nextKey
             guard let bytes = store.object(key) ?? buried.removeValue(forKey: key) else { return }
             let commit = try decode(bytes, key)
-            guard let author = sent.sender(key, bytes) else {
+            guard let sender = sent.sender(key, bytes) else {
                 throw failure("nobody sent \(key)")
             }
-            try judge(commit, by: track.nodes[author], of: track)
+            if sender < track.nodes.count {
+                try judge(commit, by: track.nodes[sender], of: track)
+            } else {
+                try judgeEnd(commit, by: sender, of: track)
+            }
         }
     }
 
@@ -69,6 +73,21 @@ extension Simulation {
             try judgeContent(commit, by: author, of: track, what)
         }
         try accept(commit, of: track, what)
+    }
+
+    /// An operator, who is no host, gave up what was being created, and its creator was faster.
+    private func judgeEnd(
+        _ commit: Commit, by sender: Int, of track: Track
+    ) throws(SimulationFailure) {
+        let head = track.chain.head
+        tell("given up: commit \(commit.sequence) of \(track.name)")
+        guard commit.state == .deleted, commit.parentToken == head.token, !track.chain.isEnded,
+            commit.epoch == head.epoch.next
+        else {
+            throw failure("commit \(commit.sequence) of \(track.name) is no host's")
+        }
+        track.chain.owners[commit.epoch] = sender
+        track.chain.head = commit
     }
 
     private func judgeContent(

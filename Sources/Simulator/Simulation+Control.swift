@@ -44,7 +44,10 @@ extension Simulation {
         switch answer {
         case .committed(let root):
             guard let index = node.indexByCut[root.commit.cut], index >= covers else {
-                throw failure("commit \(root.commit.sequence) answers for more than it holds")
+                let held = node.indexByCut[root.commit.cut].map { "\($0)" } ?? "nothing known"
+                throw failure(
+                    "commit \(root.commit.sequence) answers for more than it holds: for \(covers), "
+                        + "and holds \(held)")
             }
             node.history.publish(upTo: covers)
         case .resized: report.transitions.note(.grown)
