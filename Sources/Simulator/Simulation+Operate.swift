@@ -332,7 +332,10 @@ extension Simulation {
         try plane.delete(track.name, purge: false)
         try learnNames()
         try checkOff(track.name, machine)
-        if race?.isWon == true { try checkLastLook(at: track.name, machine) }
+        // Somebody else may have attached it behind the end.
+        if race?.isWon == true, interludes == before + 1 {
+            try checkLastLook(at: track.name, machine)
+        }
         guard before == interludes else { return }
         switch try newestExport(track.name)?.state {
         case .detached:
