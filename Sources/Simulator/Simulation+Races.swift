@@ -133,7 +133,7 @@ extension Simulation {
     }
 
     /// A run of a collector, to its end unless it dies.
-    private func collectInHurry() throws(SimulationFailure) {
+    func collectInHurry() throws(SimulationFailure) {
         let slot = collectors[Int(random.next(below: UInt64(collectors.count)))]
         for _ in 0..<20 {
             try collect(slot === collectors[0] ? 0 : 1)

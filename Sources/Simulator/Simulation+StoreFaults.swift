@@ -6,6 +6,8 @@
 // its own; here is what it hands up: 409, 429 and 503 are a store that is away and did nothing, 412
 // is an existing key, be it by the very same PUT, sent again below the seam.
 
+import Documents
+import Formats
 import ObjectStore
 import Primitives
 
@@ -58,9 +60,18 @@ extension Simulation {
     private func drawObject(for fault: Fault) -> String? {
         switch fault {
         case .packDamaged, .packMissing: draw(store.keys(prefix: "packs/"))
-        case .commitMissing: draw(store.keys(prefix: "volumes/"))
+        case .commitMissing: draw(viewed()) ?? draw(store.keys(prefix: "volumes/"))
         default: draw(store.keys(prefix: chance(5_000) ? "packs/" : "volumes/"))
         }
+    }
+
+    /// Mostly none; else commits that nothing but views has any more.
+    private func viewed() -> [String] {
+        guard chance(5_000) else { return [] }
+        let named = Set(names.snapshots.map(\.commit))
+        return names.views.map(\.commit).filter { !named.contains($0) }
+            .map { CommitKey.key($0.volume, $0.sequence) }
+            .filter { store.byteCount(of: $0) != nil }
     }
 
     private func harm(_ key: String, _ fault: Fault) {

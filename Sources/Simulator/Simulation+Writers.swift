@@ -26,7 +26,53 @@ extension Simulation {
             endProcess(of: machine)
         }
         rival.isStarted = true
+        if chance(1_500) { armSleep(of: rival) }
         try bringUp(machine, forcing: rival)
+        machine.store.gate.body = nil
+        if chance(1_500) { try leaveBehind(rival) }
+    }
+
+    /// In front of one of the claim's requests for commits, the other host publishes, and numbers
+    /// that were taken meanwhile are collected.
+    private func armSleep(of rival: Node) {
+        let gate = rival.machine.store.gate
+        let other = rival.track.nodes[1 - rival.number]
+        gate.bodyPrefix = CommitKey.prefix(of: rival.track.volume)
+        gate.requestsLeft = 1 + Int(random.next(below: 6))
+        gate.body = { [unowned self] in
+            guard nestedFailure == nil, !isStalled else { return }
+            let outer = node
+            interludes += 1
+            tell("host \(rival.number) sleeps")
+            rival.machine.isBusy = true
+            do throws(SimulationFailure) { try publishAndCollect(other) } catch {
+                nestedFailure = error
+            }
+            rival.machine.isBusy = false
+            node = outer
+            tell("host \(rival.number) wakes")
+        }
+    }
+
+    /// What the fenced host knows as the newest commit is collected before it hears of anything.
+    private func leaveBehind(_ rival: Node) throws(SimulationFailure) {
+        guard rival.host != nil, rival.track.isOpen else { return }
+        let outer = node
+        try publishAndCollect(rival)
+        node = outer
+    }
+
+    private func publishAndCollect(_ writer: Node) throws(SimulationFailure) {
+        guard !writer.machine.isBusy else { return }
+        for _ in 0..<2 {
+            node = writer
+            for _ in 0..<6 where node.host != nil { try live() }
+            guard writer.track.isOpen, writer.host != nil else { return }
+            try operate(on: writer.machine) { process in
+                _ = try process.plane.drain(writer.track.name)
+            }
+        }
+        for _ in 0..<3 { try collectInHurry() }
     }
 
     /// The host of this step stops before one of its next requests to the store; the other one
