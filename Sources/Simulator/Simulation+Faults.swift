@@ -69,6 +69,8 @@ extension Simulation {
             .putRepeated, .shortRead, .flippedRead, .packDamaged, .packMissing,
             .commitMissing, .objectTruncated:
             injectStoreFault(fault)
+            guard fault == .commitMissing, chance(4_000) else { return }
+            for _ in 0..<3 { try collectInHurry() }
         case .writerStalls: stallWriter()
         }
     }

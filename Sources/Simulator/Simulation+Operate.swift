@@ -148,7 +148,12 @@ extension Simulation {
     }
 
     private func deleteSnapshot(_ plane: SimulatedPlane) throws {
-        guard let snapshot = draw(names.snapshots) else { return }
+        // What somebody reads is left to its pin alone.
+        let read = Set(names.views.map(\.commit))
+        let held = names.snapshots.filter { read.contains($0.commit) }
+        guard let snapshot = draw(held.isEmpty || chance(5_000) ? names.snapshots : held) else {
+            return
+        }
         told(.deleteSnapshot, "\(snapshot.name)@\(snapshot.commit.sequence)")
         names.withdraw { $0 == snapshot }
         names.removalsUnderWay += 1

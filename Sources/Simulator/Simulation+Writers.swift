@@ -55,11 +55,24 @@ extension Simulation {
     }
 
     /// What the fenced host knows as the newest commit is collected before it hears of anything.
+    /// Then it does, with its next commit, whatever that needs.
     private func leaveBehind(_ rival: Node) throws(SimulationFailure) {
         guard rival.host != nil, rival.track.isOpen else { return }
         let outer = node
+        defer { node = outer }
         try publishAndCollect(rival)
-        node = outer
+        let fenced = rival.track.nodes[1 - rival.number]
+        // One that stands still goes on later.
+        guard let host = fenced.host, !isStalled, !host.isClosing, !fenced.machine.isBusy,
+            !fenced.machine.isDead, !fenced.hasFailedDisk
+        else { return }
+        fenced.machine.isBusy = true
+        defer { fenced.machine.isBusy = false }
+        node = fenced
+        evict(host)
+        for _ in 0..<6 where node.host != nil { try submitSomething() }
+        guard node.host === host else { return }
+        _ = try converse(with: host, of: fenced, isPatient: true) { $0.requestCommit($1) }
     }
 
     private func publishAndCollect(_ writer: Node) throws(SimulationFailure) {

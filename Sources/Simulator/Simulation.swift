@@ -218,7 +218,7 @@ public final class Simulation {
         try settle()
     }
 
-    private func evict(_ host: SimulatedHost) {
+    func evict(_ host: SimulatedHost) {
         host.cache.forgetAll()
         report.actions.note(.evict)
     }
