@@ -186,6 +186,7 @@ extension Simulation {
         let doomed = keys.filter { $0.hasPrefix("packs/") || $0.hasPrefix("volumes/") }
         guard !doomed.isEmpty, nestedFailure == nil else { return }
         do throws(SimulationFailure) {
+            try wantDoomed(doomed)
             let needed = try needs()
             for key in doomed {
                 if let holder = needed[key] {
@@ -197,6 +198,25 @@ extension Simulation {
         // Of two collectors the later one deletes what is gone already.
         for key in doomed where key.hasPrefix("volumes/") {
             if let bytes = store.object(key) { buried[key] = bytes }
+        }
+    }
+
+    /// Now and then somebody asks by its number for what is about to be deleted.
+    private func wantDoomed(_ keys: [String]) throws(SimulationFailure) {
+        guard depth < 3, !isStalled, !isJudging, chance(1_500),
+            let key = draw(keys.compactMap { try? CommitKey(key: $0) }),
+            let track = tracks.first(where: { $0.volume == key.volume }),
+            let machine = machines.first(where: { !$0.isBusy })
+        else { return }
+        let outer = node
+        interludes += 1
+        depth += 1
+        defer {
+            depth -= 1
+            node = outer
+        }
+        try operate(on: machine) { process in
+            try fork(track, at: key.sequence, process.plane, machine)
         }
     }
 

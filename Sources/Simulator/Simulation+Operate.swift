@@ -219,6 +219,15 @@ extension Simulation {
         }
     }
 
+    func fork(
+        _ track: Track, at sequence: CommitSequence, _ plane: SimulatedPlane, _ machine: Machine
+    ) throws {
+        guard let name = freeName() else { return }
+        let source = "snapshot:\(track.name)@\(sequence)"
+        told(.fork, "\(name) from \(source)")
+        try put(name, PutRequest(source: ForkSource(from: source)), plane, machine)
+    }
+
     private func freeName() -> String? {
         let taken = Set(tracks.map(\.name))
         return draw(Self.exportNames.filter { !taken.contains($0) })

@@ -121,7 +121,13 @@ extension Simulation {
         let gate = machine.store.gate
         guard gate.body == nil else { return false }
         gate.requestsLeft = 1 + Int(random.next(below: 16))
-        let runs = 1 + random.next(below: 3)
+        var runs = 1 + random.next(below: 3)
+        // Its packs are there, and the commit is not.
+        if chance(4_000) {
+            gate.bodyPrefix = "volumes/"
+            gate.requestsLeft = 1 + Int(random.next(below: 4))
+            runs = 3
+        }
         gate.body = { [unowned self] in
             guard nestedFailure == nil, !isStalled else { return }
             interludes += 1
