@@ -185,6 +185,8 @@ extension Simulation {
     }
 
     private func finish(_ track: Track, isWorn: Bool) throws(SimulationFailure) {
+        // What giving up old things has armed by the way.
+        for machine in machines { machine.store.gate.body = nil }
         try followChain(of: track)
         let owner = track.chain.owner ?? 0
         node = track.nodes[1 - owner]
