@@ -99,9 +99,11 @@ public enum CommitDrafts {
     }
 
     /// The commit before a fence, as far as the fence tells: its content, number, token and epoch.
-    /// Nil if there is none. `parentToken`: that of the commit before it, zero if that is gone.
+    /// Nil if there is none, or if the fence is the end of the volume, which has no content.
+    /// `parentToken`: that of the commit before it, zero if that is gone.
     public static func predecessor(of fence: Commit, parentToken: Token) -> LocalRoot? {
-        guard fence.isFence, !fence.parentToken.isZero, fence.sequence.rawValue > 1,
+        guard fence.isFence, fence.state != .deleted, !fence.parentToken.isZero,
+            fence.sequence.rawValue > 1,
             fence.epoch.rawValue > 1
         else { return nil }
         var commit = fence

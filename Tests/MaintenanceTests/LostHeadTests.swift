@@ -231,6 +231,22 @@ struct LostHeadTests {
         #expect(steps > 1)
     }
 
+    @Test("the end of a volume says nothing of the commit before it")
+    func beforeEnd() throws {
+        let refs = RefStore(store: repository.store, what: "test")
+        let name = try #require(RefName("prod"))
+        let ref = try #require(try refs.newest(.export(name), as: ExportRef.self))
+        // What a tag names is read on.
+        _ = try repository.plane.tag("prod", tag: "last")
+        let tagged = try #require(try HeadFinder(store: repository.store).head(of: volume)).commit
+        try VolumeEnd(refs: refs, clock: repository.clock)
+            .publish(ref, token: Token(low: 9, high: 9))
+        repository.store.rot(tagged.key.key, at: 80)
+        let damaged = repository.store.objects[tagged.key.key]
+        #expect(try !repair().isWhole)
+        #expect(repository.store.objects[tagged.key.key] == damaged)
+    }
+
     @Test("a damaged commit before a fence is made of the fence, with its token and content")
     func beforeFence() throws {
         let other = try TestWriter("b", repository)
