@@ -21,12 +21,6 @@ struct RefRepairTests {
         repository.store.objects.filter { RefKey(parsing: $0.key) != nil }
     }
 
-    private func flipped(_ bytes: [UInt8], _ place: Int) -> [UInt8] {
-        var bytes = bytes
-        bytes[place] ^= 0x04
-        return bytes
-    }
-
     @Test("a flipped byte anywhere in any ref is repaired from a replica, byte for byte")
     func flippedRefs() throws {
         let repository = try SmallRepository.built()
@@ -36,7 +30,7 @@ struct RefRepairTests {
         for (rank, (key, bytes)) in refs.sorted(by: { $0.key < $1.key }).enumerated() {
             for place in stride(from: rank % 7, to: bytes.count, by: 7) {
                 try repository.expectRepaired(
-                    key, flipped(bytes, place), from: [replica], "\(key) at \(place)")
+                    key, flipped(bytes, place, bits: 4), from: [replica], "\(key) at \(place)")
             }
             // Up to where its checksum ends.
             let end = try #require(DocumentChecksum.place(in: bytes)?.upperBound)
@@ -81,12 +75,14 @@ struct RefRepairTests {
         let other = TagRef(tag: ref.tag, number: ref.number, commit: commit, export: name)
         let stranger = MemoryStore(seed: 4, url: "stranger:", objects: [key: other.encoded])
         try repository.expectLeft(
-            key, flipped(bytes, 12), from: [stranger], "nothing proves", "another meaning")
-        let rotten = MemoryStore(seed: 4, url: "rotten:", objects: [key: flipped(bytes, 20)])
+            key, flipped(bytes, 12, bits: 4), from: [stranger], "nothing proves", "another meaning")
+        let rotten = MemoryStore(
+            seed: 4, url: "rotten:", objects: [key: flipped(bytes, 20, bits: 4)])
         try repository.expectLeft(
-            key, flipped(bytes, 12), from: [rotten], "no source has it", "rotten there too")
+            key, flipped(bytes, 12, bits: 4), from: [rotten], "no source has it", "rotten there too"
+        )
         try repository.expectRepaired(
-            key, flipped(bytes, 12), from: [rotten, stranger, repository.replica],
+            key, flipped(bytes, 12, bits: 4), from: [rotten, stranger, repository.replica],
             "the third has it")
     }
 

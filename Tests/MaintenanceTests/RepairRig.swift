@@ -11,6 +11,13 @@ import Testing
 
 @testable import Maintenance
 
+/// The bytes with some bits of one of them inverted.
+func flipped(_ bytes: [UInt8], _ place: Int, bits: UInt8 = 0xFF) -> [UInt8] {
+    var bytes = bytes
+    bytes[place] ^= bits
+    return bytes
+}
+
 extension SmallRepository {
     func repair(
         from sources: [MemoryStore], _ change: (inout VerifyOptions) -> Void = { _ in }

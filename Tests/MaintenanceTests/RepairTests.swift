@@ -16,12 +16,6 @@ import Testing
 
 @Suite("Repair from another repository")
 struct RepairTests {
-    private func flipped(_ bytes: [UInt8], _ place: Int) -> [UInt8] {
-        var bytes = bytes
-        bytes[place] ^= 0xFF
-        return bytes
-    }
-
     @Test("a flipped byte in any part of a pack is repaired from a replica, byte for byte")
     func flippedPacks() throws {
         let repository = try SmallRepository.built()
