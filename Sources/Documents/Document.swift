@@ -152,14 +152,14 @@ public struct MemberReader {
         return name
     }
 
-    /// A document's number in its series: from 1.
+    /// A document's number in its series: 1...Limits.numberMax.
     public mutating func seriesNumber(_ key: String) throws(DocumentError) -> UInt64 {
         let number = try number(key)
-        guard number > 0 else { throw badValue(key) }
+        guard (1...Limits.numberMax).contains(number) else { throw badValue(key) }
         return number
     }
 
-    /// A commit's number: never zero.
+    /// A commit's number: 1...Limits.numberMax.
     public mutating func sequence(_ key: String) throws(DocumentError) -> CommitSequence {
         CommitSequence(try seriesNumber(key))
     }

@@ -113,7 +113,7 @@ public enum RefKey: Hashable, Sendable {
     private init?(folder: Substring, name: RefName, last: Substring) {
         if folder == "snapshots" {
             let isDecimal = last.utf8.count == 20 && last.utf8.allSatisfy { (48...57).contains($0) }
-            guard isDecimal, let number = UInt64(last), number > 0 else { return nil }
+            guard isDecimal, let number = UInt64(last), isNumber(number) else { return nil }
             self = .snapshot(name, CommitSequence(number))
             return
         }
@@ -133,10 +133,13 @@ func fixedHexadecimal(_ value: UInt64) -> String {
     return String(repeating: "0", count: 16 - digits.count) + digits
 }
 
-/// The number behind `~n`; numbers start at 1.
+/// The number behind `~n`.
 private func invertedNumber(_ text: Substring) -> UInt64? {
     guard text.utf8.count == 16, let value = UInt64(text, radix: 16),
-        fixedHexadecimal(value) == text, value != UInt64.max
+        fixedHexadecimal(value) == text, isNumber(~value)
     else { return nil }
     return ~value
 }
+
+/// Whether a key may have this number.
+private func isNumber(_ number: UInt64) -> Bool { (1...Limits.numberMax).contains(number) }

@@ -12,8 +12,8 @@
 //         11    1 u8    cipher   how the body is encrypted             1 none
 //         12    4 u32   raw      bytes of the body                     160 … 64 MiB
 //         16   16 id    volume                                         not 0
-//         32    8 u64   sequence                                       not 0
-//         40    4 u32   epoch                                          not 0
+//         32    8 u64   sequence                                       not 0, < 2^63
+//         40    4 u32   epoch                                          not 0, < 2^31
 //         44    4       reserve                                        0
 //         48   16 hash  hash     of header bytes 0…47 and the stored body, domain commit
 // Body, stored as the codec says:
@@ -24,7 +24,7 @@
 //         34    2       reserve                                        0
 //         36    4 u32   block bytes                                    4 KiB…1 MiB, power of two
 //         40    8 u64   size     bytes of the volume                   multiple of 512, in bounds
-//         48    8 u64   cut      last journal record included          any
+//         48    8 u64   cut      last journal record included          < 2^63
 //         56    8 u64   label    wall clock, seconds since 1970        any
 //         64    4 u32   slots    pack slots ever used                  <= 2^22
 //         68    4 u32   chunk pages                                    <= 128
@@ -77,7 +77,7 @@ extension Commit {
     package static func seal(
         _ stored: [UInt8], codec: Codec, rawBytes: Int, key: CommitKey, epoch: Epoch
     ) -> [UInt8] {
-        precondition(key.isValid && epoch.rawValue != 0)
+        precondition(!key.volume.isZero && key.sequence.rawValue != 0 && epoch.rawValue != 0)
         var writer = ByteWriter(capacity: headerBytes + stored.count)
         writer.append(magic)
         writer.append(version)
@@ -203,8 +203,8 @@ extension Commit {
                 in: UInt32(Self.bodyBytesMin)...UInt32(FormatLimits.commitBytesMax), field: "raw"))
         let volume: VolumeID = try reader.present(field: "volume")
         let sequence = CommitSequence(
-            try reader.integer(in: 1...UInt64.max, field: "sequence"))
-        let epoch = Epoch(try reader.integer(in: 1...UInt32.max, field: "epoch"))
+            try reader.integer(in: 1...Limits.numberMax, field: "sequence"))
+        let epoch = Epoch(try reader.integer(in: 1...Limits.epochMax, field: "epoch"))
         try reader.reserved(4)
         let hash: Hash128 = try reader.identifier()
         let stored = try reader.bytes(reader.remaining)
@@ -245,7 +245,7 @@ extension Commit {
         guard Self.isSize(size, blockBytes: blockBytes) else {
             throw .badValue(.commit, field: "size", offset: 40, found: size)
         }
-        let cut = RecordSequence(try reader.integer(UInt64.self))
+        let cut = RecordSequence(try reader.integer(in: 0...Limits.numberMax, field: "cut"))
         let label = try reader.integer(UInt64.self)
         let slots = try reader.integer(in: 0...FormatLimits.packSlotsMax, field: "slots")
         self.init(

@@ -36,7 +36,10 @@ public struct CommitKey: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String { key }
 
-    var isValid: Bool { !volume.isZero && sequence.rawValue != 0 }
+    /// Whether a decoder takes it: see `Limits.numberMax`.
+    private var isValid: Bool {
+        !volume.isZero && (1...Limits.numberMax).contains(sequence.rawValue)
+    }
 
     /// Parses exactly what `key` prints.
     public init(key: String) throws(FormatError) {

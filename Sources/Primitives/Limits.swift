@@ -45,6 +45,12 @@ public enum Limits {
     /// Bytes of any pack: a decoder refuses more.
     public static let packBytesMax: UInt64 = 1 << 30
 
+    /// The largest number that is read of what somebody counts on from: commits, records, documents
+    /// of a series. Half of what the type holds: nobody who counts on from one comes to its end.
+    public static let numberMax: UInt64 = 1 << 63 - 1
+    /// The same of epochs.
+    public static let epochMax: UInt32 = 1 << 31 - 1
+
     /// Characters of a name, and bytes of an API body.
     public static let nameCharactersMax = 128
     public static let apiBodyBytesMax = 64 << 10

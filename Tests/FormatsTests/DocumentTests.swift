@@ -244,7 +244,7 @@ struct DocumentTests {
         let name = try #require(RefName("prod.1"))
         let keys: [RefKey] = [
             .repository, .snapshot(name, CommitSequence(42)), .reader(Token(low: 1, high: 2)),
-            .numbered(.export(name), 1), .numbered(.tag(name), UInt64.max),
+            .numbered(.export(name), 1), .numbered(.tag(name), 1 << 63 - 1),
             .numbered(.base(name), 7),
             .numbered(.node(name), 9), .numbered(.collection, 3),
             .numbered(.collectionPlan, 4), .stop(Token(low: 3, high: 4)),
@@ -268,6 +268,7 @@ struct DocumentTests {
             "refs/exports/../fffffffffffffffe", "refs/snapshots/prod/42", "refs/exports/prod/",
             "refs/snapshots/prod/00000000000000000000", "refs/readers/", "gc/x", "nodes/a",
             "refs/snapshots/prod/99999999999999999999", "refs/exports//fffffffffffffffe", "",
+            "refs/snapshots/prod/09223372036854775808", "refs/tags/prod/7fffffffffffffff",
         ]
         for key in foreign { #expect(RefKey(parsing: key) == nil, "\(key)") }
     }

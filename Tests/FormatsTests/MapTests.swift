@@ -68,7 +68,8 @@ struct KeyTests {
             let pack = samples.packID()
             #expect(try PackID(key: pack.key) == pack)
             let commit = CommitKey(
-                volume: samples.identifier(), sequence: CommitSequence(samples.random.next() | 1))
+                volume: samples.identifier(),
+                sequence: CommitSequence(1 + samples.random.next(below: 1 << 63 - 1)))
             #expect(try CommitKey(key: commit.key) == commit)
         }
     }
@@ -103,6 +104,14 @@ struct KeyTests {
         let plus = commit.replacing(".77", with: ".+77")
         #expect(throws: FormatError.malformedKey(.commitKey, key: plus)) {
             try CommitKey(key: plus)
+        }
+        // Who counts on from a number must not come to the end of its type.
+        let volume: VolumeID = samples.identifier()
+        for sequence in [0, 1 << 63, UInt64.max] {
+            let key = CommitKey.key(volume, CommitSequence(sequence))
+            #expect(throws: FormatError.malformedKey(.commitKey, key: key)) {
+                try CommitKey(key: key)
+            }
         }
     }
 }

@@ -246,6 +246,29 @@ struct CommitTests {
         }
     }
 
+    @Test("a number that leaves no room to count on from is refused")
+    func last() {
+        let volume = VolumeID(low: 1, high: 1)
+        let refused: [(sequence: UInt64, epoch: UInt32, cut: UInt64, field: String)] = [
+            (1 << 63, 1, 0, "sequence"), (.max, 1, 0, "sequence"), (1, 1 << 31, 0, "epoch"),
+            (1, .max, 0, "epoch"), (1, 1, 1 << 63, "cut"), (1, 1, .max, "cut"),
+        ]
+        for (sequence, epoch, cut, field) in refused {
+            let bytes = Commit(
+                volume: volume, sequence: CommitSequence(sequence), epoch: Epoch(epoch),
+                token: Token(low: 2, high: 2), state: .clean, isFence: true,
+                size: ByteCount(512), blockBytes: 4096, cut: RecordSequence(cut), labelSeconds: 0
+            ).encode()
+            let thrown = refusal(of: bytes) { lent throws(FormatError) in
+                try Commit(decoding: lent, key: nil)
+            }
+            guard case .badValue(.commit, field, _, _) = thrown else {
+                Issue.record("\(field): \(String(describing: thrown))")
+                continue
+            }
+        }
+    }
+
     @Test("every bit of a body that no hash protects decodes whole or is refused")
     func damagedBody() {
         var samples = Samples(seed: 32)

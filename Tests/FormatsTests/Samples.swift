@@ -139,7 +139,8 @@ struct Samples {
             epoch: Epoch(UInt32(number(1...9))), token: identifier(), parentToken: identifier(),
             state: chance(50) ? .open : .clean, isFence: chance(50),
             size: ByteCount(10_000_000_000_000), blockBytes: blockBytes,
-            cut: RecordSequence(random.next()), labelSeconds: UInt64(number(0...2_000_000_000)),
+            cut: RecordSequence(random.next() >> 1),
+            labelSeconds: UInt64(number(0...2_000_000_000)),
             slotCount: 5001, digest: identifier())
         if takeover {
             commit.uncleanTakeover = UncleanTakeover(
