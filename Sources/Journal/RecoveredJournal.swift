@@ -138,12 +138,13 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
         return LiveSegment(file: file, header: header, lastSequence: RecordSequence(0))
     }
 
-    /// Removes what does not exist any more, the youngest first, so that a kill in between never
-    /// leaves a younger segment without the one before it.
+    /// Removes what does not exist any more. First what later segments have superseded: without
+    /// those, batches that an earlier recovery cut off would exist again. Then the dropped ones, the
+    /// youngest first, so that a kill in between never leaves a younger one without the one before.
     private func letGo(
         of dropped: ArraySlice<FoundSegment<Storage>>, pool: SegmentPool<Storage>
     ) throws(JournalError) {
-        let gone = dropped.reversed() + survey.superseded
+        let gone = survey.superseded + dropped.reversed()
         pool.adopt(gone.count)
         do throws(GiveBackFailure<Storage>) {
             try pool.give(back: gone.map { adopted($0, pool: pool) })

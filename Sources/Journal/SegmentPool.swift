@@ -219,9 +219,12 @@ public final class SegmentPool<Storage: StorageDirectory>: Sendable {
     }
 
     private func give(back segment: SegmentFile<Storage>) throws(HostIOError) {
+        let isWiped = isWiped(segment.file)
         let hasRoom = state.withLock { $0.free.count < freeMax }
-        guard hasRoom, segment.pages == segmentPages, isWiped(segment.file) else {
+        guard isWiped, hasRoom, segment.pages == segmentPages else {
             try segment.directory.remove(segment.name)
+            // As it is it must not come back when the next one has gone.
+            if !isWiped { try segment.directory.sync() }
             return
         }
         let name = freeName()

@@ -174,14 +174,19 @@ final class JournalRig {
 
     /// What a commit does to the journal: everything so far is published.
     func publish(idle: Bool) throws {
+        try publishWithoutRetiring()
+        do throws(GiveBackFailure<Volatile>) {
+            try pool.give(back: journal.retire(upTo: cut, idle: idle))
+        } catch { throw error.reason }
+    }
+
+    /// The process ends before the journal hears of the commit.
+    func publishWithoutRetiring() throws {
         try flush()
         base = content(upTo: units.count)
         cut = journal.lastAppended
         units.removeAll()
         memtable = Memtable(blockBytes: Self.blockBytes)
-        do throws(GiveBackFailure<Volatile>) {
-            try pool.give(back: journal.retire(upTo: cut, idle: idle))
-        } catch { throw error.reason }
     }
 
     // MARK: Crashes

@@ -351,6 +351,34 @@ import Testing
         #expect(rig.units.count == 2)
     }
 
+    @Test(
+        "what a seal cut off stays cut off when the recovery after the commit is broken off",
+        arguments: [true, false])
+    func cutOffForGood(byKill: Bool) throws {
+        var steps = 0
+        while true {
+            let rig = try JournalRig(seed: UInt64(steps))
+            for step in UInt64(0)..<3 { try rig.write([.write(step * 2, 2, step)]) }
+            // The payload of batch 2 is torn; batch 3 is whole, of a record after the cut below.
+            rig.disk.rot(path(1), at: 5 * Self.page + 300)
+            try rig.crash(keeping: nil)
+            #expect(rig.units.count == 1)
+            try rig.write([.write(6, 2, 4)])
+            try rig.publishWithoutRetiring()
+            rig.powerDown(keeping: nil)
+            rig.reboot()
+            rig.disk.crashAt(rig.disk.operationCount + 1 + steps)
+            let wasBrokenOff = (try? rig.recover()) == nil
+            rig.powerDown(keeping: byKill ? nil : .random(seed: UInt64(steps)))
+            rig.reboot()
+            try rig.recover()
+            try rig.checkContent()
+            guard wasBrokenOff else { break }
+            steps += 1
+        }
+        #expect(steps > 6)
+    }
+
     @Test("records up to the cut are not handed out")
     func cutIsIgnored() throws {
         let rig = try JournalRig()

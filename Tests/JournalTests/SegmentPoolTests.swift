@@ -131,6 +131,32 @@ import Testing
         #expect(try journal.list() == [])
     }
 
+    @Test("what there is no room for does not come back by a power cut when the next one is gone")
+    func removedInOrder() throws {
+        for seed in UInt64(0)..<20 {
+            let disk = VolatileDisk(seed: seed)
+            let pool = try makePool(disk, freeMax: seed % 2 == 0 ? 0 : 3)
+            let journal = try disk.root.directory("journal", create: true)
+            let segments = try (1...2).map { try pool.take(into: journal, number: UInt64($0)) }
+            for segment in segments {
+                try segment.file.write(at: 0, [1, 2, 3])
+                try segment.file.sync()
+            }
+            try journal.sync()
+            try disk.root.sync()
+            if seed % 2 == 1 { disk.failNext(.write, code: EIO) }
+            try pool.give(back: segments)
+            disk.crash(keeping: .random(seed: seed))
+            _ = disk.reboot()
+            let left = try disk.root.directory("journal", create: false)
+            guard try left.list().contains("00000001.seg") else { continue }
+            let older = try left.open("00000001.seg", writable: false)
+            let isWiped = try older.read(at: 0, count: 3) == [0, 0, 0]
+            let isAlone = try !left.list().contains("00000002.seg")
+            #expect(isWiped || !isAlone, "seed \(seed)")
+        }
+    }
+
     @Test("the budget names its levels and refuses what does not fit")
     func budget() throws {
         let disk = VolatileDisk()
