@@ -19,8 +19,15 @@ public struct HeadFinder<Store: ObjectStore>: Sendable {
     /// `damagedObject` naming the key if the head does not decode: an older commit is never served
     /// in its place.
     public func head(of volume: VolumeID) throws(CommitError) -> LocalRoot? {
-        guard let sequence = try headSequence(of: volume) else { return nil }
-        return try commit(of: volume, sequence)
+        var missing = CommitSequence.none
+        while let sequence = try headSequence(of: volume) {
+            do throws(CommitError) { return try commit(of: volume, sequence) } catch {
+                // One that was overtaken and collected between the two requests is no head.
+                guard case .store(.notFound) = error, sequence > missing else { throw error }
+                missing = sequence
+            }
+        }
+        return nil
     }
 
     /// The number of the head alone.

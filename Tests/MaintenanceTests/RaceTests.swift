@@ -125,6 +125,34 @@ struct RaceTests {
         try expectClean(world)
     }
 
+    @Test("a newest commit that is overtaken and collected before it is read is no damage")
+    func headGone() throws {
+        // The interruption runs on this thread.
+        nonisolated(unsafe) let world = World()
+        nonisolated(unsafe) let node = try Node("a", world)
+        let volume = try node.make("prod", writes: [1, 2])
+        try node.write("prod", [3])
+        let finder = HeadFinder(store: world.store)
+        let found = try #require(try finder.head(of: volume)).commit
+        let other = try Node("b", world, seed: 2)
+        let moves = Lock(1)
+        other.store.interrupt { operation, key in
+            let isTime = moves.withLock { left -> Bool in
+                guard left > 0, operation == .get, key == found.key.key else { return false }
+                left -= 1
+                return true
+            }
+            guard isTime else { return false }
+            for seed in UInt64(4)..<6 { try? node.write("prod", [seed]) }
+            _ = try? world.collectAll()
+            return false
+        }
+        let tag = try other.plane.tag("prod", tag: "t")
+        #expect(world.store.object(found.key.key) == nil && moves.withLock { $0 } == 0)
+        let head = try #require(try finder.head(of: volume)).commit
+        #expect(tag.sequence == head.sequence && head.sequence > found.sequence)
+    }
+
     @Test("a rollback whose commit is still to come keeps what it goes back to, through a restart")
     func pendingRollback() throws {
         let world = World()
