@@ -45,7 +45,8 @@ extension Simulation {
         machine.process = nil
         machine.hasFailedDisk = false
         names.views.removeAll { $0.machine == machine.number }
-        for node in nodes(of: machine) { node.drop() }
+        // A volume that lost its name in this step has died, too.
+        for track in tracks + leaving { track.nodes[machine.number].drop() }
     }
 
     /// Starts the process if none runs, opens what is to run there, dying and starting over as the
