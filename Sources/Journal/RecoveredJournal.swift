@@ -139,8 +139,8 @@ public struct RecoveredJournal<Storage: StorageDirectory>: Sendable {
     }
 
     /// Removes what does not exist any more. First what later segments have superseded: without
-    /// those, batches that an earlier recovery cut off would exist again. Then the dropped ones, the
-    /// youngest first, so that a kill in between never leaves a younger one without the one before.
+    /// those, batches that an earlier recovery cut off would exist again. Then the dropped ones,
+    /// the youngest first, so that a kill in between never leaves one without the one before it.
     private func letGo(
         of dropped: ArraySlice<FoundSegment<Storage>>, pool: SegmentPool<Storage>
     ) throws(JournalError) {
