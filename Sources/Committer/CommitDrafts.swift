@@ -98,25 +98,33 @@ public enum CommitDrafts {
         return sealed(commit)
     }
 
-    /// The commit before a fence, as far as the fence tells: its content, number, token and epoch.
-    /// Nil if there is none, or if the fence is the end of the volume, which has no content.
-    /// `parentToken`: that of the commit before it, zero if that is gone.
-    public static func predecessor(of fence: Commit, parentToken: Token) -> LocalRoot? {
-        guard fence.isFence, fence.state != .deleted, !fence.parentToken.isZero,
-            fence.sequence.rawValue > 1,
-            fence.epoch.rawValue > 1
+    /// The commit before `behind`, made anew: its number, token and epoch, which `behind` tells,
+    /// with the content, the size, the label and the state of `content`. Nil if there was none.
+    /// `parentToken`: that of the commit before it, zero if that is gone. `isFence`: whether it was
+    /// one; true if that is not known, so that it stays where a fence would.
+    public static func predecessor(
+        of behind: Commit, content: Commit, isFence: Bool, parentToken: Token
+    ) -> LocalRoot? {
+        precondition(content.volume == behind.volume && content.state != .deleted)
+        guard let epoch = epoch(before: behind), !behind.parentToken.isZero,
+            behind.sequence.rawValue > 1
         else { return nil }
-        var commit = fence
-        commit.sequence = CommitSequence(fence.sequence.rawValue - 1)
-        commit.epoch = Epoch(fence.epoch.rawValue - 1)
-        commit.token = fence.parentToken
+        var commit = content
+        commit.sequence = CommitSequence(behind.sequence.rawValue - 1)
+        commit.epoch = epoch
+        commit.token = behind.parentToken
         commit.parentToken = parentToken
-        // It stays where a fence would: whether it was one is not known.
-        commit.isFence = true
+        commit.isFence = isFence
         commit.keepsContent = false
         commit.copied = nil
-        if fence.uncleanTakeover?.epoch == fence.epoch { commit.uncleanTakeover = nil }
+        commit.uncleanTakeover = behind.uncleanTakeover.flatMap { $0.epoch > epoch ? nil : $0 }
         return sealed(commit)
+    }
+
+    /// The epoch of the commit before. Nil: there is none.
+    public static func epoch(before commit: Commit) -> Epoch? {
+        guard commit.isFence else { return commit.epoch }
+        return commit.epoch.rawValue > 1 ? Epoch(commit.epoch.rawValue - 1) : nil
     }
 
     private static func apply(_ stamp: Stamp, after parent: Commit, to commit: inout Commit) {

@@ -94,7 +94,7 @@ extension Repairer {
     mutating func fallBackNames(
         _ verifier: Verifier<Store>, _ fallBack: FallBack
     ) throws(VerifyError) -> Bool {
-        var hasMoved = try rebuildBeforeFences(verifier)
+        var hasMoved = try rebuildHistory(verifier, fallBack)
         for lost in verifier.lostExports() {
             switch lost {
             case .hasNone(let name, let why): note("export \(name)", .notRepaired, why)

@@ -10,7 +10,7 @@
 //           again: a writer that slept finds another commit there than its own
 //
 // Broken off in between, the volume can be opened, and the next repair makes N of the fence, as it
-// does wherever a damaged commit lies before a fence.
+// does wherever a damaged commit lies before a fence: see Repairer+History.swift.
 
 import Committer
 import ControlPlane
@@ -56,7 +56,8 @@ extension Repairer {
                 remedy: "run the repair again")
         }
         do throws(VerifyError) {
-            try rebuild(key, from: fence.commit, verifier)
+            _ = try rebuild(
+                key, before: fence.commit, isMade: false, in: verifier, fallBack.makeToken)
         } catch {
             throw UserError(
                 .storeAway, what: what, why: "commit \(item.head) is not replaced yet: \(error)",
@@ -101,39 +102,5 @@ extension Repairer {
     ) -> CommitError {
         let error = FormatError.badValue(.commit, field: field, offset: 0, found: found)
         return .damagedObject(key: commit.key.key, error)
-    }
-
-    /// Makes damaged commits of the fences behind them. True if one was.
-    mutating func rebuildBeforeFences(_ verifier: Verifier<Store>) throws(VerifyError) -> Bool {
-        var hasMoved = false
-        for subject in verifier.subjects where subject.weight == 0 {
-            let next = CommitKey(volume: subject.key.volume, sequence: subject.key.sequence.next)
-            guard let behind = verifier.subjectByKey[next], verifier.subjects[behind].weight > 0,
-                verifier.tokens(of: subject.key).count == 1
-            else { continue }
-            let fence: Commit
-            do throws(CommitError) {
-                fence = try HeadFinder(store: store).commit(of: next.volume, next.sequence).commit
-            } catch { continue }
-            try rebuild(subject.key, from: fence, verifier)
-            hasMoved = hasMoved || outcomes[subject.key.key]?.result == .repaired
-        }
-        return hasMoved
-    }
-
-    private mutating func rebuild(
-        _ key: CommitKey, from fence: Commit, _ verifier: Verifier<Store>
-    ) throws(VerifyError) {
-        let own = try fresh(key.key, limit: CommitLimits.commitBytesMax) {
-            Self.decode($0, key) != nil
-        }
-        guard own?.isWhole == false else { return }
-        let before = CommitKey(
-            volume: key.volume, sequence: CommitSequence(key.sequence.rawValue - 1))
-        let parent = verifier.subjectByKey[before].map { verifier.subjects[$0].token } ?? .zero
-        guard let root = CommitDrafts.predecessor(of: fence, parentToken: parent) else { return }
-        try write(
-            key.key, root.bytes, isMissing: false, isNamed: true,
-            "made of the fence behind it, which has its content", from: [])
     }
 }

@@ -293,5 +293,29 @@ def lost_head():
     equal(verify(daemon)[0], 0, "exit of the last verification")
 
 
+@test("a damaged old commit stops the collector until its number is given what was before it")
+def old_commit():
+    require("qemu-io")
+    daemon, _ = filled()
+    for number in range(3):
+        run("qemu-io", "-f", "raw", "-c", f"write -P {number + 1} 0 64k", daemon.uri("prod"))
+        newest = daemon.drain("prod")
+    key = next(key for key in objects(daemon.store, "volumes") if key.endswith(f".{newest - 1}"))
+    data = objects(daemon.store, "volumes")[key]
+    put(daemon.store, key, flipped(data, len(data) // 2))
+    collect = [MARTLET, "gc", "--store", daemon.store_url, "--grace-period", "0s"]
+    refused = run(*collect, check_status=False)
+    equal(refused.returncode, 1, "exit of the collector")
+    contains(refused.stderr, f"{key} is damaged", "why")
+    here = ["--repair", "last-good", "--cache", daemon.cache, "--api", f"unix:{daemon.api}"]
+    status, report = verify(daemon, *here)
+    done = next(done for done in report["repairs"] if done["key"] == key)
+    equal((status, done["result"]), (0, "fell back"), f"{report}")
+    contains(done["detail"], f"it is what commit {newest - 2} of ", "the commit")
+    run(*collect)
+    run("qemu-io", "-f", "raw", "-c", "read -P 3 0 64k", daemon.uri("prod"))
+    equal(verify(daemon)[0], 0, "exit of the last verification")
+
+
 if __name__ == "__main__":
     main()
