@@ -82,6 +82,9 @@ final class Node {
     }
 
     /// What the process had of it in memory is gone.
+    /// It is to run, and what its recovery found is not judged yet.
+    var isWaiting: Bool { isStarted && isUnjudged }
+
     func drop() {
         host?.returnPayloads()
         host = nil

@@ -89,7 +89,12 @@ extension Simulation {
     /// After the last collection: what other volumes need and what is never deleted is left out.
     func checkBytes() throws(SimulationFailure) {
         var others: Set<String> = []
-        for (holder, commit) in try roots() where names.fresh[commit.volume] == nil {
+        // A snapshot of a fresh volume may be older than that, and have come in between.
+        var fresh: Set<Token> = []
+        for track in tracks where names.fresh[track.volume] != nil {
+            fresh.insert(try storedHead(of: track).token)
+        }
+        for (holder, commit) in try roots() where !fresh.contains(commit.token) {
             others.formUnion(try examine(commit, holder))
         }
         var bytes = 0

@@ -111,6 +111,7 @@ extension Simulation {
     private func judgeRollback(
         _ commit: Commit, by author: Node, of track: Track, _ what: String
     ) throws(SimulationFailure) {
+        if let token = author.rollback, contents[token] == nil { try learn(of: token) }
         guard let token = author.rollback, let target = contents[token] else {
             throw failure("\(what) has other content and no writes")
         }
@@ -120,6 +121,15 @@ extension Simulation {
         report.transitions.note(.rolledBack)
         setBase(commit, of: author, track)
         try accept(commit, of: track, what, isRollback: true)
+    }
+
+    /// A commit of an earlier volume of the name that lost it in this step. Another host may be in
+    /// the middle of a claim there, and the owner has been judged.
+    private func learn(of commit: Token) throws(SimulationFailure) {
+        for track in leaving {
+            guard let owner = track.chain.owner, !track.nodes[owner].isWaiting else { continue }
+            try followChain(of: track, force: true, upTo: commit)
+        }
     }
 
     /// The author's history goes on from here.

@@ -71,7 +71,7 @@ final class Track {
     }
 
     /// The recovery of a host is not judged yet, and what it publishes neither.
-    var isWaiting: Bool { nodes.contains { $0.isStarted && $0.isUnjudged } }
+    var isWaiting: Bool { nodes.contains(where: \.isWaiting) }
 
     /// A host may open it.
     var isOpen: Bool { state == .live && !chain.isEnded }
