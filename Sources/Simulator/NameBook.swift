@@ -28,6 +28,13 @@ struct NameBook {
         let commit: CommitPointer
     }
 
+    /// A volume as it was stored again whole.
+    struct FreshCopy {
+        /// Bytes that it may take, and the packs that it names.
+        let allowed: Int
+        let packs: PageList
+    }
+
     /// When something was found out: so many promises were made or taken back, and so many objects
     /// created.
     struct Moment: Equatable {
@@ -52,8 +59,8 @@ struct NameBook {
     var deletions = 0
     /// What each commit needs, as a fresh reader found out.
     var needs: [Token: Set<String>] = [:]
-    /// Bytes that volumes may have at the end, where that is looked at.
-    var fresh: [VolumeID: Int] = [:]
+    /// Volumes that were stored again at the end, where that is looked at.
+    var fresh: [VolumeID: FreshCopy] = [:]
     /// Who needs which object.
     var needed: (moment: Moment, holders: [String: String])?
     /// When all that had landed was taken in.

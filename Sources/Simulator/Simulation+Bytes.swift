@@ -81,18 +81,27 @@ extension Simulation {
                 ).count
         }
         tell("a fresh copy would have \(blocks) blocks in \(bytes) bytes")
-        names.fresh[root.commit.volume] =
+        let allowed =
             bytes + bytes / 10 + Self.volumeBytes
             + blocks * (Self.memberBytes + commits * Self.entryBytes)
+        names.fresh[root.commit.volume] = NameBook.FreshCopy(
+            allowed: allowed, packs: root.commit.packPages)
     }
 
     /// After the last collection: what other volumes need and what is never deleted is left out.
     func checkBytes() throws(SimulationFailure) {
         var others: Set<String> = []
-        // A snapshot of a fresh volume may be older than that, and have come in between.
+        var allowed = 0
+        // While the last collectors ran somebody may have taken a snapshot, or stored one of them
+        // once more, with another codec.
         var fresh: Set<Token> = []
-        for track in tracks where names.fresh[track.volume] != nil {
-            fresh.insert(try storedHead(of: track).token)
+        for track in tracks {
+            let head = try storedHead(of: track)
+            guard let copy = names.fresh[track.volume], copy.packs == head.packPages else {
+                continue
+            }
+            allowed += copy.allowed
+            fresh.insert(head.token)
         }
         for (holder, commit) in try roots() where !fresh.contains(commit.token) {
             others.formUnion(try examine(commit, holder))
@@ -105,12 +114,11 @@ extension Simulation {
             tell("\(count) bytes are left in \(key)")
             bytes += count
         }
-        let allowed = names.fresh.values.reduce(0, +)
         tell("\(bytes) bytes are left of all volumes, and \(allowed) allowed")
         guard bytes <= allowed else {
             throw failure(
                 "\(bytes) bytes are left of all volumes, fresh copies would have \(allowed)")
         }
-        if !names.fresh.isEmpty { report.transitions.note(.storedAnew) }
+        if !fresh.isEmpty { report.transitions.note(.storedAnew) }
     }
 }
