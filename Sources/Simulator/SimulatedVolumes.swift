@@ -221,7 +221,7 @@ extension Simulation {
 
     /// The volume answered that it went back.
     func wentBack(_ node: Node) throws(SimulationFailure) {
-        try followChain(of: node.track, force: true)
+        try followChain(of: node.track, .none)
         guard let host = node.host, let claimed = node.claimed else { return }
         let root = host.volume.root.commit
         // To what it was already: then it is a commit like others.

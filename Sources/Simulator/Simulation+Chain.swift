@@ -20,24 +20,45 @@ extension Simulation {
         names.followed = waits ? nil : store.creations
     }
 
-    /// Takes in what has landed. Commits of a host whose recovery is not judged yet wait, unless
-    /// `force`: then none of them, up to `last`, can have a cut of after the recovery.
+    /// Which commits are taken in while the recovery of a host is not judged yet.
+    enum Patience {
+        /// None of its volume.
+        case full
+        /// Those of the other host that come before its own: somebody asks what they hold.
+        case others
+        /// All: none of them can have a cut of after the recovery.
+        case none
+    }
+
+    /// Takes in what has landed, up to `last`.
     func followChain(
-        of track: Track, force: Bool = false, upTo last: Token? = nil
+        of track: Track, _ patience: Patience = .full, upTo last: Token? = nil
     ) throws(SimulationFailure) {
-        guard force || !track.isWaiting else { return }
+        guard patience != .full || !track.isWaiting else { return }
         while track.chain.head.token != last {
             let key = track.chain.nextKey
-            guard let bytes = store.object(key) ?? buried.removeValue(forKey: key) else { return }
+            guard let bytes = store.object(key) ?? buried[key] else { return }
             let commit = try decode(bytes, key)
             guard let sender = sent.sender(key, bytes) else {
                 throw failure("nobody sent \(key)")
             }
-            if sender < track.nodes.count {
-                try judge(commit, by: track.nodes[sender], of: track)
+            let author = sender < track.nodes.count ? track.nodes[sender] : nil
+            if patience == .others, author?.isWaiting == true { return }
+            buried[key] = nil
+            if let author {
+                try judge(commit, by: author, of: track)
             } else {
                 try judgeEnd(commit, by: sender, of: track)
             }
+        }
+    }
+
+    /// What a commit of another volume holds is asked for, and a host may be in the middle of a
+    /// claim there.
+    func learn(of commit: Token, for asking: VolumeID) throws(SimulationFailure) {
+        guard contents[commit] == nil else { return }
+        for track in tracks + leaving where track.volume != asking {
+            try followChain(of: track, .others, upTo: commit)
         }
     }
 
@@ -111,7 +132,7 @@ extension Simulation {
     private func judgeRollback(
         _ commit: Commit, by author: Node, of track: Track, _ what: String
     ) throws(SimulationFailure) {
-        if let token = author.rollback, contents[token] == nil { try learn(of: token) }
+        if let token = author.rollback { try learn(of: token, for: commit.volume) }
         guard let token = author.rollback, let target = contents[token] else {
             throw failure("\(what) has other content and no writes")
         }
@@ -121,15 +142,6 @@ extension Simulation {
         report.transitions.note(.rolledBack)
         setBase(commit, of: author, track)
         try accept(commit, of: track, what, isRollback: true)
-    }
-
-    /// A commit of an earlier volume of the name that lost it in this step. Another host may be in
-    /// the middle of a claim there, and the owner has been judged.
-    private func learn(of commit: Token) throws(SimulationFailure) {
-        for track in leaving {
-            guard let owner = track.chain.owner, !track.nodes[owner].isWaiting else { continue }
-            try followChain(of: track, force: true, upTo: commit)
-        }
     }
 
     /// The author's history goes on from here.
@@ -145,9 +157,10 @@ extension Simulation {
         track.chain.head = commit
         contents[commit.token] = Content(index: track.chain.index, history: track.chain.history)
         report.commits += 1
-        // What was overtaken and collected before anybody looked is nobody's any more.
+        // What was overtaken and collected before anybody looked is nobody's any more, nor is what
+        // a claim made that slept while its volume lost the name.
         guard !track.chain.isEnded, store.byteCount(of: commit.key.key) != nil,
-            try isNewest(commit, of: track)
+            try isNewest(commit, of: track), !leaving.contains(where: { $0 === track })
         else { return }
         // What was deleted while it was made may be what it needs.
         if names.deletions > 0, chance(2_500) { try examine(commit, "\(what) of \(track.name)") }

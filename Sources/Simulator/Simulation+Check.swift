@@ -72,7 +72,7 @@ extension Simulation {
             host.openedPending == host.volume.root.commit.token,
             host.openedCut == host.volume.root.commit.cut
         else { return bounds }
-        try followChain(of: node.track, force: true, upTo: host.openedPending)
+        try followChain(of: node.track, .none, upTo: host.openedPending)
         guard let claimed = node.claimed, claimed.token == host.volume.root.commit.token,
             claimed.generation != node.generation
         else { return bounds }

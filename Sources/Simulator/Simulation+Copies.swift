@@ -74,7 +74,7 @@ extension Simulation {
         // What the life that ends here sent is judged by what was known in it.
         store.landLate()
         try learnNames()
-        for track in tracks { try followChain(of: track, force: true) }
+        for track in tracks { try followChain(of: track, .none) }
         report.faults.note(fault)
         report.note(machine.disk.fingerprint)
         tell("host \(machine.number) is put back by \(fault.rawValue)")

@@ -161,7 +161,7 @@ extension Simulation {
     /// Runs a volume that was claimed.
     func serve(_ root: Commit, _ writer: WriterClaim<Storage>, on node: Node) throws {
         guard let pool = node.machine.process?.pool else { throw failure("no process") }
-        try followChain(of: node.track, force: true)
+        try followChain(of: node.track, .none)
         let cache = CleanCache(capacityBytes: Limits.cacheBytesMin)
         let local = try LocalVolume(volume: node.track.volume, directory: writer.directory)
         let opening = VolumeOpening(

@@ -104,17 +104,18 @@ extension Simulation {
         let moment = store.creations
         guard moment != names.learned else { return }
         var isLate = false
-        for name in Self.exportNames {
+        // Twice: one volume may be made of another that has its name since then, too.
+        for (place, name) in (Self.exportNames + Self.exportNames).enumerated() {
+            let isFirst = place < Self.exportNames.count
             guard let key = store.keys(prefix: "refs/exports/\(name)/").first,
                 key != names.newest[name]
             else { continue }
             let ref: ExportRef = try document(key)
             // Its source is not known before the host that wrote it is judged.
-            if let origin = ref.origin?.commit, contents[origin.token] == nil,
-                (tracks + leaving).contains(where: { $0.volume == origin.volume })
-            {
-                isLate = true
-                continue
+            if let origin = ref.origin?.commit, contents[origin.token] == nil {
+                let isKnown = (tracks + leaving).contains { $0.volume == origin.volume }
+                isLate = isLate || isKnown
+                if isKnown || isFirst { continue }
             }
             names.newest[name] = key
             leaving += tracks.filter { $0.name == name && $0.volume != ref.volume }
@@ -193,8 +194,9 @@ extension Simulation {
             let ref: ExportRef = try document(key)
             guard ref.volume == commit.volume else { continue }
             guard let origin = ref.origin else { break }
+            try learn(of: origin.commit.token, for: commit.volume)
             guard let source = contents[origin.commit.token] else {
-                throw failure("\(ref.name) was made from a commit that never landed")
+                throw failure("\(ref.name) was made from \(origin.commit), which never landed")
             }
             found = Content(
                 index: source.index, history: source.base(sectors: found.history.sectors))
